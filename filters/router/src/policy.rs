@@ -1,0 +1,85 @@
+//! The decision for one request: which host, which route, which destination.
+
+use sidegate_sdk::matching::RequestView;
+
+use crate::headers::Op;
+use crate::route::{Action, Forward, Levels, Match, Route, Target};
+use crate::table::Table;
+
+/// What was decided. It borrows from the table only.
+#[derive(Debug, Clone, Copy)]
+pub struct Chosen<'t> {
+    pub(crate) route: &'t Route,
+    pub(crate) matched: &'t Match,
+    target: Option<&'t Target>,
+}
+
+impl Table {
+    /// The first route that matches, of the virtual services with the longest host that fits. `chance` gives 32 random
+    /// bits and is asked only when there is a choice of destinations.
+    pub fn choose(&self, request: &impl RequestView, chance: impl FnOnce() -> u64) -> Option<Chosen<'_>> {
+        let (route, matched) = self.routes(request).find_map(|route| {
+            let matched = route.matches.iter().find(|one| one.matcher.matches(request))?;
+            Some((route, matched))
+        })?;
+        let target = match &route.action {
+            Action::Forward(forward) => forward.pick(chance),
+            _ => None,
+        };
+        Some(Chosen { route, matched, target })
+    }
+}
+
+impl Forward {
+    fn pick(&self, chance: impl FnOnce() -> u64) -> Option<&Target> {
+        if let [only] = &*self.targets {
+            return Some(only);
+        }
+        let total = self.targets.last()?.up_to;
+        let drawn = ((chance() & 0xFFFF_FFFF) * total) >> 32;
+        self.targets.iter().find(|target| drawn < target.up_to)
+    }
+}
+
+impl<'t> Chosen<'t> {
+    /// The route's name with the match's behind it.
+    #[must_use]
+    pub fn name(&self) -> Option<&'t str> {
+        self.matched.name.as_deref()
+    }
+
+    /// The cluster and subset the request goes to, if it goes anywhere.
+    #[must_use]
+    pub fn destination(&self) -> Option<(&'t str, Option<&'t str>)> {
+        self.target.map(|target| (&*target.cluster, target.subset.as_deref()))
+    }
+
+    pub(crate) fn target(&self) -> Option<(&'t Forward, &'t Target)> {
+        match (&self.route.action, self.target) {
+            (Action::Forward(forward), Some(target)) => Some((forward, target)),
+            _ => None,
+        }
+    }
+
+    /// Route and destination level in the order they run. With one destination its own operations come last and win;
+    /// with several, Envoy knows the destination as a part of the route and runs the route's last.
+    fn levels(&self) -> impl Iterator<Item = &'t Levels> + use<'t> {
+        let route = self.route.levels.as_deref();
+        let target = self.target.and_then(|target| target.levels.as_deref());
+        let is_split = matches!(&self.route.action, Action::Forward(forward) if forward.is_split);
+        let order = if is_split { [target, route] } else { [route, target] };
+        order.into_iter().flatten()
+    }
+
+    pub(crate) fn has_request_ops(&self) -> bool {
+        self.levels().any(|level| !level.request.is_empty())
+    }
+
+    pub(crate) fn request_ops(&self) -> impl Iterator<Item = &'t Op> + use<'t> {
+        self.levels().flat_map(|level| level.request.0.iter())
+    }
+
+    pub(crate) fn response_ops(&self) -> impl Iterator<Item = &'t Op> + use<'t> {
+        self.levels().flat_map(|level| level.response.0.iter())
+    }
+}

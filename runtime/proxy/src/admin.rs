@@ -1,0 +1,97 @@
+//! The administration interface: Envoy's paths and words. Reads are for everybody who reaches the address; changes
+//! need the token.
+
+pub mod server;
+pub mod views;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use sidegate_config::{Config, FailStrategy};
+
+use crate::control::publish::Refusal;
+use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::{Kind, SeriesName};
+use crate::worker::env::Process;
+
+pub use server::start;
+
+/// What an operator may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Announce the end: `/ready` says so, clients are told to go.
+    Drain,
+    Quit,
+}
+
+/// The state of the process, as the administration interface shows it.
+pub struct Status {
+    pub process: Arc<Process>,
+    pub config: serde_json::Value,
+    pub node: serde_json::Value,
+    pub started: Instant,
+    pub draining: AtomicBool,
+    pub failed: AtomicBool,
+    snapshot: RwLock<Option<Arc<Snapshot>>>,
+    rejected: Mutex<HashMap<String, String>>,
+    /// A plugin without which requests fail has no VM.
+    missing: AtomicBool,
+}
+
+impl Status {
+    pub fn new(process: &Arc<Process>, config: &Config, started: Instant) -> Self {
+        let node = &config.node;
+        Self {
+            process: process.clone(),
+            config: views::config(config),
+            node: serde_json::json!({"id": node.id, "cluster": node.cluster, "locality": node.locality, "metadata": node.metadata}),
+            started,
+            draining: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            snapshot: RwLock::new(None),
+            rejected: Mutex::default(),
+            missing: AtomicBool::new(false),
+        }
+    }
+
+    /// A snapshot serves now; `refusals` are its plugins without code.
+    pub fn committed(&self, snapshot: Arc<Snapshot>, refusals: &[Refusal]) {
+        let metrics = &self.process.metrics;
+        metrics.series(Kind::Gauge, &SeriesName::new("sidegate_snapshot_version", &[])).set(snapshot.number);
+        metrics.series(Kind::Gauge, &SeriesName::new("envoy_server_live", &[])).set(1);
+        let missing = refusals.iter().any(|refusal| refusal.plugin.fail_strategy != FailStrategy::Open);
+        self.missing.store(missing, std::sync::atomic::Ordering::Relaxed);
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejected.clear();
+        for refusal in refusals {
+            rejected.insert(refusal.plugin.name.clone(), refusal.reason.clone());
+        }
+        drop(rejected);
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+    }
+
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why a plugin was rejected, if it was.
+    pub fn rejected(&self, plugin: &str) -> Option<String> {
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner).get(plugin).cloned()
+    }
+
+    /// Envoy's word for the state, and whether it means ready.
+    pub fn readiness(&self) -> (bool, &'static str) {
+        use std::sync::atomic::Ordering::Relaxed;
+        if self.draining.load(Relaxed) || self.failed.load(Relaxed) {
+            (false, "DRAINING")
+        } else if self.snapshot().is_none() {
+            (false, "PRE_INITIALIZING")
+        } else if self.missing.load(Relaxed) {
+            (false, "INITIALIZING")
+        } else {
+            (true, "LIVE")
+        }
+    }
+}

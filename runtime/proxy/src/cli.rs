@@ -1,0 +1,137 @@
+//! The commands of the binary.
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sidegate_config::Address;
+use sidegate_wasm_host::Policy;
+use tracing_subscriber::EnvFilter;
+
+use crate::{app, control};
+
+#[derive(Parser)]
+#[command(name = "sidegate", version = crate::VERSION, about = "A service-mesh sidecar proxy whose filters are WebAssembly")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the proxy.
+    Run(RunOptions),
+    /// Load a configuration with its modules, start nothing, print every problem.
+    Check {
+        /// A YAML file, or a folder of them.
+        config: PathBuf,
+    },
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Compile a module to code for this binary (used by the proxy itself and by the build).
+    #[command(hide = true)]
+    Compile {
+        #[arg(long, value_enum)]
+        policy: PolicyArg,
+        /// Default: standard input.
+        input: Option<PathBuf>,
+        /// Default: standard output.
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct RunOptions {
+    /// A YAML file, or a folder of them.
+    pub config: PathBuf,
+    /// Worker threads, in place of the configuration's `workers`.
+    #[arg(long)]
+    pub workers: Option<NonZeroUsize>,
+    /// Address of the administration interface, in place of the configuration's `admin.address`.
+    #[arg(long, value_parser = address)]
+    pub admin: Option<Address>,
+    /// How log lines on standard error look.
+    #[arg(long, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PolicyArg {
+    Builtin,
+    Foreign,
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text).ok_or_else(|| "not IP:port, [v6]:port or unix:PATH".to_owned())
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(options) => run(options),
+        Command::Check { config } => check(&config),
+        Command::Schema => {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{:#}", sidegate_config::schema()).map_err(|error| error.to_string())
+        }
+        Command::Compile { policy, input, output } => compile(policy, input, output),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            let _ = writeln!(io::stderr(), "{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: RunOptions) -> Result<(), String> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match options.log_format {
+        LogFormat::Text => subscriber.with_ansi(false).init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).init(),
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    runtime.block_on(app::run(options))
+}
+
+fn check(config: &std::path::Path) -> Result<(), String> {
+    match app::check(config) {
+        Ok(warnings) => {
+            let mut out = io::stdout().lock();
+            for warning in warnings.iter() {
+                let _ = writeln!(out, "{warning}");
+            }
+            writeln!(out, "{}: ok", config.display()).map_err(|error| error.to_string())
+        }
+        Err(problems) => Err(problems.to_string()),
+    }
+}
+
+fn compile(policy: PolicyArg, input: Option<PathBuf>, output: Option<PathBuf>) -> Result<(), String> {
+    let policy = match policy {
+        PolicyArg::Builtin => Policy::Builtin,
+        PolicyArg::Foreign => Policy::Foreign,
+    };
+    let named = |path: &PathBuf, error: io::Error| format!("{}: {error}", path.display());
+    let input: Box<dyn io::Read> = match &input {
+        Some(path) => Box::new(std::fs::File::open(path).map_err(|error| named(path, error))?),
+        None => Box::new(io::stdin()),
+    };
+    let mut code = Vec::new();
+    control::compiler::child(policy, input, &mut code)?;
+    match &output {
+        Some(path) => std::fs::write(path, code).map_err(|error| named(path, error)),
+        None => io::stdout().lock().write_all(&code).map_err(|error| error.to_string()),
+    }
+}

@@ -1,0 +1,7 @@
+//! From what people write to what workers run: configuration, modules, snapshots, and their publication.
+
+pub mod builtins;
+pub mod cache;
+pub mod compiler;
+pub mod modules;
+pub mod publish;

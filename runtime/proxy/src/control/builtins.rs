@@ -1,0 +1,20 @@
+//! The standard filters inside this binary: their modules, and compiled code where the build made it.
+
+include!(concat!(env!("OUT_DIR"), "/builtins.rs"));
+
+/// A filter that ships with the proxy.
+pub struct Builtin {
+    pub name: &'static str,
+    pub wasm: &'static [u8],
+    /// The module's digest followed by code for `Policy::Builtin`; empty when it was not precompiled.
+    pub artifact: &'static [u8],
+}
+
+/// The names of all of them.
+pub fn names() -> Vec<&'static str> {
+    BUILTINS.iter().map(|builtin| builtin.name).collect()
+}
+
+pub fn find(name: &str) -> Option<&'static Builtin> {
+    BUILTINS.iter().find(|builtin| builtin.name == name)
+}

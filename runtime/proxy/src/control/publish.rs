@@ -1,0 +1,194 @@
+//! Two steps: prepare the VMs of a snapshot for every worker while the present one serves, then commit it everywhere.
+//! Any refusal leaves everything as it was.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use sidegate_config::{Config, Plugin, Problem, Problems, Severity};
+use sidegate_wasm_host::{Fault, Vm};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::listen::{self, Claim};
+use crate::snapshot::compile::{self, Modules as Code};
+use crate::snapshot::plugin::Guest;
+use crate::snapshot::{Address, PluginUse, Snapshot};
+use crate::worker::env::{Env, Process};
+use crate::worker::foreign::ConfigProblem;
+use crate::worker::{Commit, Message, VmOrder};
+
+/// VMs of each plugin on each worker: one that serves, and a spare for the moment after a fault.
+pub const VMS_PER_SLOT: usize = 2;
+
+/// Prepared VMs: by worker, then by tag.
+pub type Prepared = Vec<HashMap<u64, Vec<Vm<Guest>>>>;
+
+/// Makes snapshots the present one of all workers.
+pub struct Publisher {
+    process: Arc<Process>,
+    mailboxes: Arc<[mpsc::Sender<Message>]>,
+    claims: HashMap<Address, Claim>,
+    current: Option<Arc<Snapshot>>,
+}
+
+/// What became of a plugin whose VMs could not be prepared.
+pub struct Refusal {
+    pub plugin: Arc<PluginUse>,
+    pub reason: String,
+    pub problems: Vec<ConfigProblem>,
+}
+
+impl Publisher {
+    pub fn new(process: Arc<Process>, mailboxes: Arc<[mpsc::Sender<Message>]>) -> Self {
+        Self { process, mailboxes, claims: HashMap::new(), current: None }
+    }
+
+    pub fn current(&self) -> Option<&Arc<Snapshot>> {
+        self.current.as_ref()
+    }
+
+    /// Compiles a configuration against what is running now.
+    pub fn compile(&self, config: &Config, plugins: &[Plugin], code: &Code) -> Result<Snapshot, Problems> {
+        compile::compile(config, plugins, code, self.current.as_deref())
+    }
+
+    /// Starts and configures the VMs that are new in this snapshot. Ticks and callouts they ask for are recorded.
+    pub fn prepare(&self, snapshot: &Snapshot) -> (Prepared, Vec<Refusal>) {
+        let known = |plugin: &PluginUse| {
+            self.current
+                .as_ref()
+                .is_some_and(|current| current.plugins.iter().any(|known| known.spec.tag == plugin.spec.tag))
+        };
+        let mut prepared: Prepared = self.mailboxes.iter().map(|_| HashMap::new()).collect();
+        let mut refusals = Vec::new();
+        for plugin in snapshot.plugins.iter().filter(|plugin| !known(plugin)) {
+            if let Err(refusal) = self.prepare_plugin(snapshot, plugin, &mut prepared) {
+                prepared.iter_mut().for_each(|vms| {
+                    vms.remove(&plugin.spec.tag);
+                });
+                refusals.push(refusal);
+            }
+        }
+        (prepared, refusals)
+    }
+
+    fn prepare_plugin(
+        &self,
+        snapshot: &Snapshot,
+        plugin: &Arc<PluginUse>,
+        prepared: &mut Prepared,
+    ) -> Result<(), Refusal> {
+        for (worker, vms) in prepared.iter_mut().enumerate() {
+            for _ in 0..VMS_PER_SLOT {
+                let env = Env::new(worker, self.process.clone(), snapshot.clusters.clone(), snapshot.node.clone());
+                let made = make_vm(plugin, env).map_err(|(reason, problems)| Refusal {
+                    plugin: plugin.clone(),
+                    reason,
+                    problems,
+                })?;
+                vms.entry(plugin.spec.tag).or_default().push(made);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the sockets of listeners that are new in this snapshot.
+    pub fn bind(
+        &mut self,
+        snapshot: &Snapshot,
+    ) -> Result<Vec<Vec<(Address, crate::downstream::Socket)>>, (Address, io::Error)> {
+        let mut sockets: Vec<Vec<_>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+        for listener in &snapshot.listeners {
+            if self.claims.contains_key(&listener.address) {
+                continue;
+            }
+            let (claim, opened) = listen::bind(&listener.address, self.mailboxes.len())
+                .map_err(|error| (listener.address.clone(), error))?;
+            self.claims.insert(listener.address.clone(), claim);
+            for (sockets, socket) in sockets.iter_mut().zip(opened) {
+                sockets.push((listener.address.clone(), socket));
+            }
+        }
+        Ok(sockets)
+    }
+
+    /// Makes the snapshot the present one; returns when every worker has switched.
+    pub async fn commit(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        prepared: Prepared,
+        sockets: Vec<Vec<(Address, crate::downstream::Socket)>>,
+    ) {
+        let mut switched = Vec::new();
+        for ((mailbox, vms), sockets) in self.mailboxes.iter().zip(prepared).zip(sockets) {
+            let (done, wait) = oneshot::channel();
+            let commit = Commit { snapshot: snapshot.clone(), vms, sockets, done };
+            if mailbox.send(Message::Commit(Box::new(commit))).await.is_ok() {
+                switched.push(wait);
+            }
+        }
+        for wait in switched {
+            let _ = wait.await;
+        }
+        self.claims.retain(|address, _| snapshot.listeners.iter().any(|listener| listener.address == *address));
+        self.current = Some(snapshot);
+    }
+}
+
+/// Makes one VM; a refusal comes with what the guest said about its configuration.
+fn make_vm(plugin: &PluginUse, env: Env) -> Result<Vm<Guest>, (String, Vec<ConfigProblem>)> {
+    let module = plugin.module.code.as_ref().map_err(|reason| (reason.clone(), Vec::new()))?;
+    // What a failed VM recorded is lost with it: problems are kept outside of it.
+    let reports = env.problem_reports();
+    match Vm::prepare(module, plugin.spec.clone(), Box::new(env)) {
+        Ok(vm) => Ok(vm),
+        Err(fault) => Err((fault.to_string(), reports.take())),
+    }
+}
+
+/// Answers workers that lost a VM, on a thread of its own, until they are gone.
+pub fn serve_orders(
+    mut orders: mpsc::UnboundedReceiver<VmOrder>,
+    process: &Arc<Process>,
+    mailboxes: &[mpsc::Sender<Message>],
+) {
+    while let Some(VmOrder { worker, plugin }) = orders.blocking_recv() {
+        let env = Env::new(worker, process.clone(), Arc::default(), Arc::default());
+        let vm: Result<Vm<Guest>, Fault> = match &plugin.module.code {
+            Ok(module) => Vm::prepare(module, plugin.spec.clone(), Box::new(env)),
+            Err(_) => continue,
+        };
+        if let Some(mailbox) = mailboxes.get(worker) {
+            let _ = mailbox.blocking_send(Message::Vm { tag: plugin.spec.tag, vm: Box::new(vm) });
+        }
+    }
+}
+
+/// A refusal as problems of the configuration: what the guest said about its own part, else the reason as a whole.
+pub fn problems_of(config: &Config, refusal: &Refusal) -> Vec<Problem> {
+    let entries =
+        config.listeners.iter().enumerate().flat_map(|(at, listener)| {
+            listener.filters.iter().enumerate().map(move |(index, entry)| (at, index, entry))
+        });
+    let configuration = refusal.plugin.spec.configuration.as_deref();
+    let matching = entries.filter(|(_, _, entry)| {
+        entry.plugin == refusal.plugin.name && entry.config.bytes().as_deref() == configuration
+    });
+    let mut problems = Vec::new();
+    for (at, index, entry) in matching {
+        if refusal.problems.is_empty() {
+            problems.push(Problem {
+                severity: Severity::Error,
+                location: entry.location.clone(),
+                path: format!("listeners[{at}].filters[{index}]"),
+                message: format!("plugin {}: {}", refusal.plugin.name, refusal.reason),
+                fix: None,
+            });
+        }
+        for found in &refusal.problems {
+            let severity = if found.warning { Severity::Warning } else { Severity::Error };
+            problems.push(entry.config.problem(severity, &found.pointer, found.text.clone()));
+        }
+    }
+    problems
+}

@@ -1,0 +1,230 @@
+//! What a request must be before any filter sees it: one authority, one normalised path, no hop-by-hop fields, no
+//! identity that only a proxy may state. Pure functions; RFC 9110 to 9113 are the judge.
+
+mod authority;
+mod path;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode, Version};
+
+use crate::exchange::head::RequestHead;
+use crate::snapshot::PathNormalization;
+
+/// Bytes of a method: the longest registered one has 17.
+const METHOD_BYTES: usize = 32;
+/// Fields of a request head.
+pub const MAX_FIELDS: usize = 100;
+
+/// Why a request is refused, and with which status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    /// Snake-case text for `%RESPONSE_CODE_DETAILS%`.
+    pub details: &'static str,
+}
+
+const fn refuse<T>(status: StatusCode, details: &'static str) -> Result<T, Refusal> {
+    Err(Refusal { status, details })
+}
+
+/// What the listener wants.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub normalization: PathNormalization,
+    /// Proxies before us whose `x-forwarded-*` is believed; 0: nobody's.
+    pub trusted_proxies: usize,
+    pub max_headers: usize,
+    pub websocket: bool,
+}
+
+/// A clean head, and what was taken out of it that still matters.
+#[derive(Debug)]
+pub struct Admitted {
+    pub head: RequestHead,
+    /// The client asked for a WebSocket and the listener allows it.
+    pub upgrade: bool,
+    /// `te: trailers` was sent: the client can take trailers over HTTP/1.1, and gRPC wants it passed on.
+    pub trailers: bool,
+}
+
+/// Checks and cleans the head of a request.
+pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refusal> {
+    let http::request::Parts { method, uri, version, mut headers, .. } = parts;
+    check_method(&method)?;
+    check_sizes(&headers, &uri, rules.max_headers)?;
+    check_framing(&headers, version)?;
+    let authority = authority::effective(&uri, &headers, version)?;
+    let path = match uri.path_and_query() {
+        Some(path) => path.clone(),
+        None => PathAndQuery::from_static("/"),
+    };
+    let path = path::normalize(path, rules.normalization)?;
+    headers.remove(header::HOST);
+    let hop = strip_hop_by_hop(&mut headers)?;
+    if version == Version::HTTP_2 {
+        join_cookies(&mut headers);
+    }
+    check_expectation(&mut headers)?;
+    strip_claims(&mut headers, rules.trusted_proxies);
+    let scheme = HeaderValue::from_static("http");
+    let head = RequestHead {
+        method: Some(method),
+        scheme,
+        authority: Some(authority),
+        path: Some(path),
+        headers,
+        poisoned: false,
+    };
+    Ok(Admitted { head, upgrade: hop.websocket && rules.websocket, trailers: hop.trailers })
+}
+
+fn check_method(method: &Method) -> Result<(), Refusal> {
+    // CONNECT would open a tunnel and TRACE would echo credentials: neither is offered.
+    if *method == Method::CONNECT || *method == Method::TRACE {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
+    }
+    if method.as_str().len() > METHOD_BYTES {
+        return refuse(StatusCode::BAD_REQUEST, "method_too_long");
+    }
+    Ok(())
+}
+
+fn check_sizes(headers: &HeaderMap, uri: &http::Uri, max: usize) -> Result<(), Refusal> {
+    let target = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if target > max {
+        return refuse(StatusCode::URI_TOO_LONG, "path_too_long");
+    }
+    if headers.len() > MAX_FIELDS {
+        return refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_many_headers");
+    }
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if fields + target > max {
+        return refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_too_large");
+    }
+    Ok(())
+}
+
+//= RFC 9112 section 6.1: a transfer coding other than one final "chunked" is an attack or a mistake; neither is passed.
+fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        let single = codings.next().is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !single || version != Version::HTTP_11 {
+            return refuse(StatusCode::BAD_REQUEST, "bad_transfer_encoding");
+        }
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next() {
+        let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+        if !digits || lengths.next().is_some() {
+            return refuse(StatusCode::BAD_REQUEST, "bad_content_length");
+        }
+    }
+    Ok(())
+}
+
+/// What the hop-by-hop fields asked for before they were removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HopByHop {
+    pub websocket: bool,
+    pub trailers: bool,
+}
+
+//= RFC 9110 section 7.6.1: fields of one connection, and those that `connection` names, end here. In both directions.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Result<HopByHop, Refusal> {
+    let mut found = HopByHop::default();
+    if headers.contains_key(header::CONNECTION) {
+        found.websocket = take_nominated(headers)?;
+    }
+    if let Some(te) = headers.remove(header::TE) {
+        found.trailers = tokens(te.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"trailers"));
+    }
+    if let header::Entry::Occupied(upgrade) = headers.entry(header::UPGRADE) {
+        let single = upgrade.iter().count() == 1 && upgrade.get().as_bytes().eq_ignore_ascii_case(b"websocket");
+        found.websocket &= single;
+        upgrade.remove_entry_mult();
+    } else {
+        found.websocket = false;
+    }
+    headers.remove(header::TRANSFER_ENCODING);
+    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
+        headers.remove(name);
+    }
+    Ok(found)
+}
+
+/// Removes `connection` and what it names; whether it names `upgrade`.
+fn take_nominated(headers: &mut HeaderMap) -> Result<bool, Refusal> {
+    let mut upgrade = false;
+    let mut nominated = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        for token in tokens(value.as_bytes()) {
+            upgrade |= token.eq_ignore_ascii_case(b"upgrade");
+            match HeaderName::from_bytes(token) {
+                Ok(name) => nominated.push(name),
+                Err(_) => return refuse(StatusCode::BAD_REQUEST, "bad_connection_header"),
+            }
+        }
+    }
+    headers.remove(header::CONNECTION);
+    for name in nominated {
+        // What frames the message, names the host or is handled further down cannot be taken away by the sender.
+        let keep = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST, header::UPGRADE, header::TE];
+        if !keep.contains(&name) {
+            headers.remove(name);
+        }
+    }
+    Ok(upgrade)
+}
+
+fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+//= RFC 9113 section 8.2.3: cookie crumbs are joined before they leave HTTP/2.
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let mut joined = Vec::new();
+    for crumb in headers.get_all(header::COOKIE) {
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
+        }
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, value);
+    }
+}
+
+//= RFC 9110 section 10.1.1: we answer 100-continue ourselves when the body is wanted; another expectation fails.
+fn check_expectation(headers: &mut HeaderMap) -> Result<(), Refusal> {
+    match headers.remove(header::EXPECT) {
+        Some(value) if !value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            refuse(StatusCode::EXPECTATION_FAILED, "unknown_expectation")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes what only a proxy may say, when the client is not a trusted one.
+fn strip_claims(headers: &mut HeaderMap, trusted_proxies: usize) {
+    headers.remove("x-forwarded-client-cert");
+    if trusted_proxies > 0 {
+        return;
+    }
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-envoy-"))
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! What follows an upgrade: bytes in both directions, until either side stops.
+
+use std::rc::Rc;
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use crate::exchange::Exchange;
+use crate::upstream::InFlight;
+
+/// Bytes that one direction may have in hand.
+const BUFFER: usize = 16 << 10;
+
+/// Joins the two connections once both have switched. The exchange lives as long as the tunnel.
+pub fn spawn(exchange: Rc<Exchange>, client: OnUpgrade, server: OnUpgrade, in_flight: InFlight) {
+    tokio::task::spawn_local(async move {
+        let (client, server) = match tokio::join!(client, server) {
+            (Ok(client), Ok(server)) => (client, server),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::debug!("upgrade failed: {error}");
+                exchange.finish(false);
+                return;
+            }
+        };
+        let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
+        let copied = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
+        if let Ok((up, down)) = copied {
+            exchange.count_tunnel(up, down);
+        }
+        exchange.finish(copied.is_ok());
+        drop(in_flight);
+    });
+}

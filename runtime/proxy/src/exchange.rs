@@ -1,0 +1,491 @@
+//! The life of one request, from its head to its log line. `Exchange::run` is the story; each step has a room.
+
+pub mod access_log;
+pub mod bodies;
+pub mod body;
+pub mod chain;
+pub mod head;
+pub mod properties;
+pub mod reply;
+pub mod respond;
+pub mod steering;
+pub mod view;
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use http::header::HeaderMap;
+use http::{Request, Response, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use sidegate_wasm_host::StreamKey;
+use sidegate_wasm_host::abi::Direction;
+use sidegate_wasm_host::hooks::Hook;
+
+use self::bodies::{RequestBody, ResponseBody, Stall};
+use self::body::{Pump, Source};
+use self::chain::{Chain, Step};
+use self::head::{RequestHead, Trailers};
+use self::reply::{Failure, Reply};
+use self::view::{ConnectionFacts, Facts, View, Waiter};
+use crate::snapshot::{Cluster, Listener};
+use crate::telemetry::flags::Flags;
+use crate::upstream;
+use crate::worker::{Worker, WorkerSnapshot};
+
+/// Why a body did not arrive whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    #[error("{0}")]
+    Peer(#[source] hyper::Error),
+    #[error("the exchange was ended")]
+    Stopped,
+    #[error("no progress for too long")]
+    Stalled,
+}
+
+/// The exchange is reset without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("exchange reset")]
+pub struct Aborted;
+
+/// What ends an exchange while its bodies are on their way.
+pub enum Outcome {
+    Reply(Box<Reply>),
+    Close,
+}
+
+/// One request with its response. Ends when the response's body is gone.
+pub struct Exchange {
+    pub worker: Rc<Worker>,
+    /// The configuration that this exchange sees from first byte to log line.
+    snapshot: Rc<WorkerSnapshot>,
+    pub listener: Arc<Listener>,
+    key: StreamKey,
+    pub chain: RefCell<Chain>,
+    outcome: RefCell<Option<Outcome>>,
+    started: Instant,
+    finished: Cell<bool>,
+    pub grpc: bool,
+    head_request: bool,
+}
+
+/// What comes in: a request that hygiene has admitted.
+pub struct Arrival {
+    pub head: RequestHead,
+    pub body: Incoming,
+    pub version: Version,
+    pub connection: Arc<ConnectionFacts>,
+    /// Set when the client asked for a WebSocket that the listener allows.
+    pub upgrade: Option<OnUpgrade>,
+    /// The client said that it takes trailers.
+    pub trailers: bool,
+}
+
+impl Exchange {
+    /// Runs one exchange up to the head of its response. The body that is returned carries on from there.
+    pub async fn run(
+        worker: &Rc<Worker>,
+        snapshot: Rc<WorkerSnapshot>,
+        listener: &Arc<Listener>,
+        arrival: Arrival,
+    ) -> Result<Response<ResponseBody>, Aborted> {
+        let Arrival { head, body, version, connection, upgrade, trailers } = arrival;
+        let exchange = Self::open(worker, snapshot, listener, head, version, connection);
+        // When this future is dropped half way, the exchange ends and is logged all the same.
+        let mut ending = Ending(Some(exchange.clone()));
+        let response = exchange.drive(body, upgrade, trailers).await;
+        // From here on the response's body ends it.
+        ending.0 = None;
+        response
+    }
+
+    async fn drive(
+        self: Rc<Self>,
+        body: Incoming,
+        upgrade: Option<OnUpgrade>,
+        trailers: bool,
+    ) -> Result<Response<ResponseBody>, Aborted> {
+        let exchange = self;
+        let source = if body.is_end_stream() { Source::Empty } else { Source::Incoming(body) };
+        let mut pump = exchange.request_pump(source);
+        if let Err(ended) = exchange.request_hooks(&mut pump).await {
+            return exchange.answer(ended).await;
+        }
+        let target = match exchange.steer() {
+            Ok(target) => target,
+            Err(failure) => return exchange.fail(failure).await,
+        };
+        let body = exchange.request_body(pump);
+        let request = match exchange.outgoing(body, &target, upgrade.is_some(), trailers) {
+            Ok(request) => request,
+            Err(failure) => return exchange.fail(failure).await,
+        };
+        let sent = exchange.send(request, &target);
+        match exchange.or_outcome(sent).await {
+            Ok(Ok(response)) => exchange.respond(response, upgrade).await,
+            Ok(Err(failure)) => exchange.fail(failure).await,
+            Err(outcome) => exchange.answer(Ended { outcome, from: None }).await,
+        }
+    }
+
+    fn open(
+        worker: &Rc<Worker>,
+        snapshot: Rc<WorkerSnapshot>,
+        listener: &Arc<Listener>,
+        head: RequestHead,
+        version: Version,
+        connection: Arc<ConnectionFacts>,
+    ) -> Rc<Self> {
+        let started = Instant::now();
+        let grpc = head::is_grpc(&head.headers);
+        let head_request = head.method == Some(http::Method::HEAD);
+        let chosen = snapshot.chain_for(listener, &head);
+        let facts = Facts {
+            listener: listener.clone(),
+            connection,
+            protocol: version,
+            started,
+            started_wall: SystemTime::now(),
+            request_head_bytes: sidegate_wasm_host::Headers::byte_size(&head) as u64,
+            request_bytes: 0,
+            response_bytes: 0,
+            grpc,
+            flags: Flags::default(),
+            details: String::new(),
+            upstream: None,
+            cluster: None,
+            attempts: 0,
+            pool_ready: None,
+            upstream_time: None,
+            duration: None,
+        };
+        let key = worker.with_env(|env| env.views.insert(View::new(head, facts))) as StreamKey;
+        let mut chain = Chain::new(key, grpc);
+        for slot in chosen {
+            chain.push(slot);
+        }
+        worker.counters.requests.add(worker.index, 1);
+        worker.counters.active.add(worker.index, 1);
+        Rc::new(Self {
+            worker: worker.clone(),
+            snapshot,
+            listener: listener.clone(),
+            key,
+            chain: RefCell::new(chain),
+            outcome: RefCell::new(None),
+            started,
+            finished: Cell::new(false),
+            grpc,
+            head_request,
+        })
+    }
+
+    fn request_pump(self: &Rc<Self>, source: Source) -> Result<Pump, Source> {
+        let chain = self.chain.borrow();
+        let wanted = chain.has(Hook::RequestBody) || chain.has(Hook::RequestTrailers);
+        let links = 0..chain.len();
+        drop(chain);
+        if wanted && !source.is_end() { Ok(Pump::new(self, Direction::Request, source, links)) } else { Err(source) }
+    }
+
+    /// Filter after filter sees the head; one that holds it is waited for.
+    async fn request_hooks(self: &Rc<Self>, pump: &mut Result<Pump, Source>) -> Result<(), Ended> {
+        let end = match pump {
+            Ok(_) => false,
+            Err(source) => source.is_end(),
+        };
+        let count = self.chain.borrow().len();
+        for index in 0..count {
+            let step = self.chain.borrow_mut().headers(&self.worker, index, Direction::Request, end);
+            let step = match (step, &mut *pump) {
+                (Step::WaitWithBody, Ok(pump)) => {
+                    pump.open_up_to(Some(index));
+                    let shown = poll_fn(|cx| pump.poll_until_released(cx, index));
+                    self.within_pause(index, shown).await
+                }
+                (Step::Wait | Step::WaitWithBody, _) => self.hold(index, Direction::Request).await,
+                (step, _) => step,
+            };
+            match step {
+                Step::Continue | Step::Wait | Step::WaitWithBody => {}
+                Step::Reply(reply) => return Err(Ended { outcome: Outcome::Reply(reply), from: Some(index) }),
+                Step::Close => return Err(Ended { outcome: Outcome::Close, from: None }),
+            }
+        }
+        if let Ok(pump) = pump {
+            pump.open_up_to(None);
+        }
+        Ok(())
+    }
+
+    /// Waits for a filter that paused, at most as long as its plugin may.
+    async fn hold(&self, index: usize, direction: Direction) -> Step {
+        let decided = poll_fn(|cx| {
+            self.register(Waiter::Exchange, cx);
+            match self.chain.borrow_mut().decided(&self.worker, index, direction) {
+                Step::Wait => Poll::Pending,
+                step => Poll::Ready(step),
+            }
+        });
+        self.within_pause(index, decided).await
+    }
+
+    async fn within_pause(&self, index: usize, waiting: impl Future<Output = Step>) -> Step {
+        let limit = self.chain.borrow().links.get(index).map(|link| link.slot.plugin.pause).unwrap_or_default();
+        match tokio::time::timeout(limit, waiting).await {
+            Ok(step) => step,
+            Err(_) => Step::Reply(Box::new(Reply::failure(Failure::FilterPause, self.grpc))),
+        }
+    }
+
+    /// Where the request goes: what filters said, else the listener's cluster.
+    fn steer(&self) -> Result<upstream::Target, Failure> {
+        self.worker.with_env(|env| {
+            let view = env.view(self.key).ok_or(Failure::NoRoute)?;
+            if view.steering.invalid {
+                return Err(Failure::NoCluster);
+            }
+            let cluster: Arc<Cluster> = match &view.steering.cluster {
+                Some(name) => self.snapshot.shared.clusters.find(name).ok_or(Failure::NoCluster)?.clone(),
+                None => self.listener.cluster.clone().ok_or(Failure::NoRoute)?,
+            };
+            view.facts.cluster = Some(cluster.clone());
+            Ok(upstream::Target {
+                subset: view.steering.subset.clone(),
+                timeout: view.steering.timeout,
+                per_try_timeout: view.steering.per_try_timeout,
+                version: view.facts.protocol,
+                grpc: self.grpc,
+                cluster,
+            })
+        })
+    }
+
+    fn request_body(self: &Rc<Self>, pump: Result<Pump, Source>) -> RequestBody {
+        let stall = Stall::new(self.listener.timeouts.body);
+        match pump {
+            Ok(pump) => RequestBody::Pumped { pump: Box::new(pump), stall },
+            Err(Source::Incoming(incoming)) => RequestBody::Direct { incoming, exchange: self.clone(), stall },
+            Err(Source::Full(_) | Source::Empty) => RequestBody::Empty,
+        }
+    }
+
+    /// The request as it goes up: head from the view, framing made anew where filters see the body.
+    fn outgoing(
+        &self,
+        body: RequestBody,
+        target: &upstream::Target,
+        upgrade: bool,
+        trailers: bool,
+    ) -> Result<Request<RequestBody>, Failure> {
+        self.worker.with_env(|env| {
+            let view = env.view(self.key).ok_or(Failure::NoRoute)?;
+            let head = &view.request;
+            let (Some(method), Some(path), Some(authority)) = (&head.method, &head.path, &head.authority) else {
+                return Err(Failure::NoRoute);
+            };
+            let mut request = Request::new(body);
+            *request.method_mut() = method.clone();
+            *request.headers_mut() = head.headers.clone();
+            if matches!(request.body(), RequestBody::Pumped { .. }) {
+                request.headers_mut().remove(http::header::CONTENT_LENGTH);
+            }
+            upstream::address_request(&mut request, path, authority, target, upgrade, trailers)?;
+            Ok(request)
+        })
+    }
+
+    async fn send(
+        &self,
+        request: Request<RequestBody>,
+        target: &upstream::Target,
+    ) -> Result<upstream::Answer, Failure> {
+        let (answer, trace) = upstream::send(&self.worker, request, target).await;
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.facts.attempts = trace.attempts;
+                view.facts.upstream = trace.endpoint;
+                view.facts.pool_ready = trace.pool_ready.map(|at| at.duration_since(self.started));
+                view.facts.upstream_time = Some(self.started.elapsed());
+            }
+        });
+        answer
+    }
+
+    /// Runs `work` unless a body ends the exchange first.
+    async fn or_outcome<T>(&self, work: impl Future<Output = T>) -> Result<T, Outcome> {
+        let mut work = std::pin::pin!(work);
+        poll_fn(|cx| {
+            if let Some(outcome) = self.take_outcome() {
+                return Poll::Ready(Err(outcome));
+            }
+            self.register(Waiter::Exchange, cx);
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                // A body that failed just now explains the failure of the whole better than its echo from upstream.
+                return Poll::Ready(match self.take_outcome() {
+                    Some(outcome) => Err(outcome),
+                    None => Ok(done),
+                });
+            }
+            match self.chain.borrow_mut().decided(&self.worker, usize::MAX, Direction::Request) {
+                Step::Reply(reply) => Poll::Ready(Err(Outcome::Reply(reply))),
+                Step::Close => Poll::Ready(Err(Outcome::Close)),
+                Step::Continue | Step::Wait | Step::WaitWithBody => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    // What bodies tell the exchange.
+
+    pub fn register(&self, who: Waiter, cx: &Context<'_>) {
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.asked.register(who, cx.waker());
+            }
+        });
+    }
+
+    pub fn set_outcome(&self, outcome: Outcome) {
+        self.outcome.borrow_mut().get_or_insert(outcome);
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.asked.wake();
+            }
+        });
+    }
+
+    pub fn take_outcome(&self) -> Option<Outcome> {
+        self.outcome.borrow_mut().take()
+    }
+
+    /// What a broken body means.
+    pub fn broken(&self, direction: Direction, error: &BodyError) -> Outcome {
+        let failure = match (direction, error) {
+            (Direction::Request, BodyError::Stalled) => Failure::BodyTimeout,
+            (Direction::Request, _) => Failure::RequestBroken,
+            (Direction::Response, _) => return Outcome::Close,
+        };
+        Outcome::Reply(Box::new(Reply::failure(failure, self.grpc)))
+    }
+
+    pub fn count_body(&self, direction: Direction, bytes: usize) {
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                match direction {
+                    Direction::Request => view.facts.request_bytes += bytes as u64,
+                    Direction::Response => view.facts.response_bytes += bytes as u64,
+                }
+            }
+        });
+    }
+
+    /// What a tunnel carried: bytes up and down.
+    pub fn count_tunnel(&self, up: u64, down: u64) {
+        self.count_body(Direction::Request, usize::try_from(up).unwrap_or(usize::MAX));
+        self.count_body(Direction::Response, usize::try_from(down).unwrap_or(usize::MAX));
+    }
+
+    pub fn set_trailers(&self, direction: Direction, trailers: Option<Trailers>) {
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                match direction {
+                    Direction::Request => view.request_trailers = trailers,
+                    Direction::Response => view.response_trailers = trailers,
+                }
+            }
+        });
+    }
+
+    pub fn trailers(&self, direction: Direction) -> Option<HeaderMap> {
+        self.worker.with_env(|env| {
+            let view = env.view(self.key)?;
+            let trailers = match direction {
+                Direction::Request => view.request_trailers.as_ref(),
+                Direction::Response => view.response_trailers.as_ref(),
+            };
+            trailers.map(|trailers| trailers.fields.clone())
+        })
+    }
+
+    /// Puts body bytes where hooks find them.
+    pub fn lend_body(&self, direction: Direction, bytes: Vec<u8>) {
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                match direction {
+                    Direction::Request => view.request_body = Some(bytes),
+                    Direction::Response => view.response_body = Some(bytes),
+                }
+            }
+        });
+    }
+
+    pub fn return_body(&self, direction: Direction) -> Vec<u8> {
+        self.worker.with_env(|env| {
+            let body = env.view(self.key).and_then(|view| match direction {
+                Direction::Request => view.request_body.take(),
+                Direction::Response => view.response_body.take(),
+            });
+            body.unwrap_or_default()
+        })
+    }
+
+    /// The response was cut short after its head left.
+    pub fn cut(&self) {
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.facts.flags.insert(Flags::UPSTREAM_CONNECTION_TERMINATION);
+            }
+        });
+    }
+
+    /// The end, once: logs, contexts, the view. `complete`: the client got all of it.
+    pub fn finish(&self, complete: bool) {
+        if self.finished.replace(true) {
+            return;
+        }
+        let duration = self.started.elapsed();
+        let status = self.worker.with_env(|env| {
+            let view = env.view(self.key)?;
+            view.facts.duration = Some(duration);
+            if !complete && view.facts.flags.is_empty() {
+                view.facts.flags.insert(Flags::DOWNSTREAM_TERMINATION);
+            }
+            view.response.as_ref().and_then(|head| head.status)
+        });
+        self.chain.borrow_mut().finish(&self.worker);
+        let view = self.worker.with_env(|env| env.views.try_remove(self.key as usize));
+        self.worker.counters.ended(self.worker.index, status, duration);
+        drop(view);
+    }
+}
+
+/// How an exchange ended before its response.
+pub struct Ended {
+    outcome: Outcome,
+    /// The filter whose hook it was: the response passes this one and those before it. `None`: all.
+    from: Option<usize>,
+}
+
+/// Finishes the exchange when its future is dropped before there was a response.
+struct Ending(Option<Rc<Exchange>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.0.take() {
+            exchange.finish(false);
+        }
+    }
+}
+
+/// A body of bytes made here.
+fn full(exchange: &Rc<Exchange>, bytes: Bytes) -> ResponseBody {
+    ResponseBody::full(exchange.clone(), bytes)
+}

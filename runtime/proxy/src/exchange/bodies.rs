@@ -1,0 +1,254 @@
+//! The body types that leave an exchange: towards the upstream, and towards the client. Whoever sends them pulls.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use sidegate_wasm_host::abi::Direction;
+use tokio::time::{Instant, Sleep};
+
+use super::body::{Pump, note_trailers};
+use super::reply::{Failure, Reply};
+use super::{BodyError, Exchange, Outcome};
+use crate::upstream::InFlight;
+
+/// A request's body on its way up.
+pub enum RequestBody {
+    Empty,
+    /// Made here: callouts.
+    Full(Option<Bytes>),
+    Direct {
+        incoming: Incoming,
+        exchange: Rc<Exchange>,
+        stall: Stall,
+    },
+    Pumped {
+        pump: Box<Pump>,
+        stall: Stall,
+    },
+}
+
+/// Ends a body whose sender makes no progress.
+pub struct Stall {
+    sleep: Option<Pin<Box<Sleep>>>,
+    limit: std::time::Duration,
+}
+
+impl Stall {
+    pub fn new(limit: std::time::Duration) -> Self {
+        Self { sleep: None, limit }
+    }
+
+    /// Progress was made: the clock starts anew when there is something to wait for.
+    fn progress(&mut self) {
+        if let Some(sleep) = &mut self.sleep {
+            sleep.as_mut().reset(Instant::now() + self.limit);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit))).as_mut().poll(cx)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (polled, stall, exchange) = match &mut *self {
+            Self::Empty => return Poll::Ready(None),
+            Self::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Direct { incoming, exchange, stall } => {
+                let polled = Pin::new(incoming).poll_frame(cx).map_err(BodyError::Peer);
+                (polled, stall, &*exchange)
+            }
+            Self::Pumped { pump, stall } => {
+                let polled = Pin::new(&mut **pump).poll_frame(cx);
+                if let Poll::Ready(frame) = polled {
+                    stall.progress();
+                    return Poll::Ready(frame);
+                }
+                // The pump's own clock watches filters; this one watches the client.
+                (Poll::Pending, stall, pump.exchange())
+            }
+        };
+        match polled {
+            Poll::Ready(frame) => {
+                stall.progress();
+                match &frame {
+                    Some(Ok(frame)) => {
+                        if let Some(data) = frame.data_ref() {
+                            exchange.count_body(Direction::Request, data.len());
+                        }
+                    }
+                    Some(Err(error)) => exchange.set_outcome(exchange.broken(Direction::Request, error)),
+                    None => {}
+                }
+                Poll::Ready(frame)
+            }
+            Poll::Pending => {
+                if stall.poll(cx).is_ready() {
+                    let reply = Reply::failure(Failure::BodyTimeout, exchange.grpc);
+                    exchange.set_outcome(Outcome::Reply(Box::new(reply)));
+                    return Poll::Ready(Some(Err(BodyError::Stalled)));
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Direct { incoming, .. } => incoming.is_end_stream(),
+            Self::Pumped { pump, .. } => pump.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Direct { incoming, .. } => incoming.size_hint(),
+            Self::Pumped { .. } => SizeHint::default(),
+        }
+    }
+}
+
+/// A response's body on its way down. The exchange ends when this does, however that happens.
+pub struct ResponseBody {
+    kind: Kind,
+    exchange: Option<Rc<Exchange>>,
+    in_flight: Option<InFlight>,
+    /// Dropped last: the client's connection is busy until everything else has ended.
+    busy: Option<crate::downstream::connection::Busy>,
+}
+
+enum Kind {
+    Empty,
+    Full(Bytes),
+    Direct(Incoming),
+    Pumped(Box<Pump>),
+}
+
+impl ResponseBody {
+    /// A body without an exchange: refusals before there is one, and the admin's answers.
+    pub fn plain(bytes: Bytes) -> Self {
+        Self {
+            kind: if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) },
+            exchange: None,
+            in_flight: None,
+            busy: None,
+        }
+    }
+
+    pub fn full(exchange: Rc<Exchange>, bytes: Bytes) -> Self {
+        let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) };
+        Self { kind, exchange: Some(exchange), in_flight: None, busy: None }
+    }
+
+    pub fn direct(exchange: Rc<Exchange>, incoming: Incoming, in_flight: InFlight) -> Self {
+        Self { kind: Kind::Direct(incoming), exchange: Some(exchange), in_flight: Some(in_flight), busy: None }
+    }
+
+    pub fn pumped(exchange: Rc<Exchange>, pump: Pump, in_flight: Option<InFlight>) -> Self {
+        Self { kind: Kind::Pumped(Box::new(pump)), exchange: Some(exchange), in_flight, busy: None }
+    }
+
+    /// Marks the client's connection as busy as long as this lives.
+    pub fn keep_busy(&mut self, busy: crate::downstream::connection::Busy) {
+        self.busy = Some(busy);
+    }
+
+    /// The body has ended as it should: its connection may serve again.
+    fn complete(&mut self) {
+        if let Some(in_flight) = self.in_flight.take() {
+            in_flight.complete();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Empty => None,
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.kind = Kind::Empty;
+                if let Some(exchange) = &this.exchange {
+                    exchange.count_body(Direction::Response, bytes.len());
+                }
+                Some(Ok(Frame::data(bytes)))
+            }
+            Kind::Direct(incoming) => {
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx)).map(|frame| frame.map_err(BodyError::Peer));
+                if let (Some(Ok(frame)), Some(exchange)) = (&frame, &this.exchange) {
+                    match frame.data_ref() {
+                        Some(data) => exchange.count_body(Direction::Response, data.len()),
+                        None => {
+                            if let Some(fields) = frame.trailers_ref() {
+                                note_trailers(exchange, Direction::Response, fields);
+                            }
+                        }
+                    }
+                }
+                if incoming.is_end_stream() {
+                    this.complete();
+                }
+                frame
+            }
+            Kind::Pumped(pump) => ready!(Pin::new(&mut **pump).poll_frame(cx)),
+        };
+        match &frame {
+            None => this.complete(),
+            Some(Err(_)) => {
+                if let Some(exchange) = &this.exchange {
+                    exchange.cut();
+                }
+            }
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => true,
+            Kind::Full(_) => false,
+            Kind::Direct(incoming) => incoming.is_end_stream(),
+            Kind::Pumped(pump) => pump.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Direct(incoming) => incoming.size_hint(),
+            Kind::Pumped(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let ended = self.is_end_stream();
+        if ended {
+            self.complete();
+        }
+        if let Some(exchange) = self.exchange.take() {
+            exchange.finish(ended);
+        }
+    }
+}

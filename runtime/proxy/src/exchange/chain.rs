@@ -1,0 +1,387 @@
+//! The filters of one exchange: opens their contexts, calls their hooks forwards and backwards, and turns what they
+//! return and ask for into a [`Step`] of the exchange.
+
+use std::rc::Rc;
+
+use sidegate_wasm_host::abi::Direction;
+use sidegate_wasm_host::hooks::Hook;
+use sidegate_wasm_host::{BodyAction, ContextId, Fault, HeadersAction, StreamKey};
+use smallvec::SmallVec;
+
+use super::reply::{Failure, Reply};
+use crate::snapshot::FailStrategy;
+use crate::worker::Worker;
+use crate::worker::plugins::{VmHandle, VmSlot};
+
+/// One filter in this exchange.
+pub struct Link {
+    pub slot: Rc<VmSlot>,
+    /// The VM that this exchange uses to its end, whatever happens to the plugin meanwhile. `None`: none was ready.
+    vm: Option<VmHandle>,
+    context: Option<ContextId>,
+    /// Passed over for the rest of the exchange after a fault of a FAIL_OPEN plugin.
+    skipped: bool,
+    /// A second VM was tried after a fault in the first hook.
+    reloaded: bool,
+}
+
+/// What happens next.
+#[derive(Debug)]
+pub enum Step {
+    Continue,
+    /// Wait until this filter goes on.
+    Wait,
+    /// The same, while the filter wants to see the body.
+    WaitWithBody,
+    Reply(Box<Reply>),
+    /// Reset without an answer.
+    Close,
+}
+
+/// What a body hook decided.
+#[derive(Debug)]
+pub enum BodyStep {
+    Continue,
+    Buffer,
+    Hold,
+    Drop,
+    Reply(Box<Reply>),
+    Close,
+}
+
+/// The chain of one exchange.
+pub struct Chain {
+    pub links: SmallVec<[Link; 6]>,
+    key: StreamKey,
+    grpc: bool,
+}
+
+impl Chain {
+    pub fn new(key: StreamKey, grpc: bool) -> Self {
+        Self { links: SmallVec::new(), key, grpc }
+    }
+
+    pub fn push(&mut self, slot: Rc<VmSlot>) {
+        let vm = slot.current();
+        self.links.push(Link { slot, vm, context: None, skipped: false, reloaded: false });
+    }
+
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether any filter has this hook.
+    pub fn has(&self, hook: Hook) -> bool {
+        self.links.iter().any(|link| link.has(hook))
+    }
+
+    /// Whether filter `index` has this hook.
+    pub fn link_has(&self, index: usize, hook: Hook) -> bool {
+        self.links.get(index).is_some_and(|link| link.has(hook))
+    }
+
+    /// Calls `on_request_headers` or `on_response_headers` of one filter.
+    pub fn headers(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction, end: bool) -> Step {
+        let hook = match direction {
+            Direction::Request => Hook::RequestHeaders,
+            Direction::Response => Hook::ResponseHeaders,
+        };
+        let Some(link) = self.links.get_mut(index) else { return Step::Continue };
+        if link.skipped {
+            return Step::Continue;
+        }
+        let Some(vm) = link.vm.clone() else {
+            return if direction == Direction::Request { self.no_vm(worker, index) } else { Step::Continue };
+        };
+        let creates = direction == Direction::Request && link.slot.creates_contexts();
+        if !link.slot.has(hook) && !(creates && link.context.is_none()) {
+            return Step::Continue;
+        }
+        let key = self.key;
+        let open_fails = link.slot.plugin.fail_strategy == FailStrategy::Open;
+        let result = worker.call(&vm, |vm, env| {
+            let id = match link.context {
+                Some(id) => id,
+                None => {
+                    let id = vm.open_stream(env, key)?;
+                    link.context = Some(id);
+                    id
+                }
+            };
+            let Some(view) = env.view(key) else { return Ok((HeadersAction::Continue, false)) };
+            if open_fails {
+                view.arm_undo();
+            }
+            let count = match direction {
+                Direction::Request => sidegate_wasm_host::Headers::count(&view.request),
+                Direction::Response => view.response.as_ref().map_or(0, sidegate_wasm_host::Headers::count),
+            };
+            let action = match direction {
+                Direction::Request => vm.request_headers(env, id, count as u32, end)?,
+                Direction::Response => vm.response_headers(env, id, count as u32, end)?,
+            };
+            let marks = vm.take_marks(id);
+            let resumed = match direction {
+                Direction::Request => marks.resumed_request,
+                Direction::Response => marks.resumed_response,
+            };
+            Ok((action, resumed))
+        });
+        worker.settle();
+        match result {
+            Ok((action, resumed)) => match self.asked(worker, direction) {
+                Some(step) => step,
+                None => match action {
+                    HeadersAction::Continue => Step::Continue,
+                    // Resumed in the hook itself: the wish to go on counts (Envoy would hang).
+                    _ if resumed => Step::Continue,
+                    HeadersAction::Pause => Step::Wait,
+                    HeadersAction::PauseHeaders => Step::WaitWithBody,
+                },
+            },
+            Err(fault) => self.fault(worker, index, direction, &fault),
+        }
+    }
+
+    /// Calls a body hook. The bytes to judge are in the view's body buffer and stay there.
+    pub fn body(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction, end: bool) -> BodyStep {
+        let Some(link) = self.links.get_mut(index) else { return BodyStep::Continue };
+        let (Some(vm), false) = (link.vm.clone(), link.skipped) else { return BodyStep::Continue };
+        let key = self.key;
+        let result = worker.call(&vm, |vm, env| {
+            let id = open(link, vm, env, key)?;
+            let Some(view) = env.view(key) else { return Ok((BodyAction::Continue, false)) };
+            view.may_add_trailers = end;
+            let buffer = match direction {
+                Direction::Request => view.request_body.as_ref(),
+                Direction::Response => view.response_body.as_ref(),
+            };
+            let len = buffer.map_or(0, Vec::len) as u32;
+            let action = match direction {
+                Direction::Request => vm.request_body(env, id, len, end)?,
+                Direction::Response => vm.response_body(env, id, len, end)?,
+            };
+            let marks = vm.take_marks(id);
+            if let Some(view) = env.view(key) {
+                view.may_add_trailers = false;
+            }
+            Ok((action, if direction == Direction::Request { marks.resumed_request } else { marks.resumed_response }))
+        });
+        worker.settle();
+        match result {
+            Ok((action, resumed)) => match self.asked(worker, direction) {
+                Some(step) => step.into(),
+                None => match action {
+                    BodyAction::Continue => BodyStep::Continue,
+                    _ if resumed => BodyStep::Continue,
+                    BodyAction::Buffer => BodyStep::Buffer,
+                    BodyAction::Hold => BodyStep::Hold,
+                    BodyAction::Drop => BodyStep::Drop,
+                },
+            },
+            Err(fault) => self.fault(worker, index, direction, &fault).into(),
+        }
+    }
+
+    /// Calls a trailers hook.
+    pub fn trailers(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction) -> Step {
+        let Some(link) = self.links.get_mut(index) else { return Step::Continue };
+        let (Some(vm), false) = (link.vm.clone(), link.skipped) else { return Step::Continue };
+        let key = self.key;
+        let result = worker.call(&vm, |vm, env| {
+            let id = open(link, vm, env, key)?;
+            let Some(view) = env.view(key) else { return Ok((HeadersAction::Continue, false)) };
+            let trailers = match direction {
+                Direction::Request => view.request_trailers.as_ref(),
+                Direction::Response => view.response_trailers.as_ref(),
+            };
+            let count = trailers.map_or(0, |trailers| trailers.fields.len()) as u32;
+            let action = match direction {
+                Direction::Request => vm.request_trailers(env, id, count)?,
+                Direction::Response => vm.response_trailers(env, id, count)?,
+            };
+            let marks = vm.take_marks(id);
+            Ok((action, if direction == Direction::Request { marks.resumed_request } else { marks.resumed_response }))
+        });
+        worker.settle();
+        match result {
+            Ok((action, resumed)) => match self.asked(worker, direction) {
+                Some(step) => step,
+                None if action == HeadersAction::Continue || resumed => Step::Continue,
+                None => Step::Wait,
+            },
+            Err(fault) => self.fault(worker, index, direction, &fault),
+        }
+    }
+
+    /// While a filter holds the exchange: whether it, or another part of the chain, has decided something.
+    pub fn decided(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction) -> Step {
+        if let Some(step) = self.asked(worker, direction) {
+            return step;
+        }
+        let resumed = self.links.get(index).is_some_and(|link| {
+            let (Some(vm), Some(id)) = (&link.vm, link.context) else { return false };
+            let marks = vm.borrow_mut().take_marks(id);
+            if direction == Direction::Request { marks.resumed_request } else { marks.resumed_response }
+        });
+        if resumed { Step::Continue } else { Step::Wait }
+    }
+
+    /// Takes what guests asked of the exchange as a whole.
+    fn asked(&mut self, worker: &Rc<Worker>, direction: Direction) -> Option<Step> {
+        enum Wish {
+            Reply(Box<sidegate_wasm_host::LocalReply>),
+            Close,
+            Poisoned,
+            Lost,
+        }
+        let wish = worker.with_env(|env| {
+            let view = env.view(self.key)?;
+            view.asked.resumed = false;
+            if view.asked.close {
+                return Some(Wish::Close);
+            }
+            if view.poisoned() {
+                return Some(Wish::Poisoned);
+            }
+            if let Some(reply) = view.asked.reply.take() {
+                return Some(Wish::Reply(Box::new(reply)));
+            }
+            std::mem::take(&mut view.asked.vm_lost).then_some(Wish::Lost)
+        })?;
+        match wish {
+            Wish::Close => Some(Step::Close),
+            Wish::Poisoned => {
+                tracing::warn!("a filter wrote a header that would break the message: the exchange ends");
+                let failure = match direction {
+                    Direction::Request => Failure::FilterBrokeRequest,
+                    Direction::Response => Failure::FilterBrokeResponse,
+                };
+                Some(Step::Reply(Box::new(Reply::failure(failure, self.grpc))))
+            }
+            Wish::Reply(reply) => Some(Step::Reply(Box::new(Reply::from_filter(*reply, self.grpc)))),
+            Wish::Lost => self.lost(direction),
+        }
+    }
+
+    /// A VM of this chain ended in somebody else's hook. Filters that have no hook left do not matter any more.
+    fn lost(&mut self, direction: Direction) -> Option<Step> {
+        let mut step = None;
+        for link in &mut self.links {
+            let dead = link.vm.as_ref().is_some_and(|vm| vm.borrow().is_dead());
+            if !dead || link.skipped || link.context.is_none() {
+                continue;
+            }
+            link.skipped = true;
+            let needed = match direction {
+                Direction::Request => link.slot.has_message_hooks(),
+                Direction::Response => link.slot.has_response_hooks(),
+            };
+            if needed && link.slot.plugin.fail_strategy != FailStrategy::Open {
+                step = Some(Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc))));
+            }
+        }
+        step
+    }
+
+    /// No VM of this plugin was ready when the exchange began.
+    fn no_vm(&mut self, worker: &Rc<Worker>, index: usize) -> Step {
+        let Some(link) = self.links.get_mut(index) else { return Step::Continue };
+        if link.slot.plugin.fail_strategy == FailStrategy::Open {
+            link.skipped = true;
+            return Step::Continue;
+        }
+        link.slot.wants_vm(worker);
+        Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc)))
+    }
+
+    /// A hook of this exchange ended its VM: the fail strategy decides.
+    fn fault(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction, fault: &Fault) -> Step {
+        let Some(link) = self.links.get_mut(index) else { return Step::Continue };
+        if let Some(vm) = &link.vm {
+            link.slot.clone().faulted(worker, vm, fault);
+        }
+        let first_hook = fault.hook == Hook::RequestHeaders || fault.hook == Hook::ContextCreate;
+        match link.slot.plugin.fail_strategy {
+            FailStrategy::Open => {
+                link.skipped = true;
+                worker.with_env(|env| env.view(self.key).map(|view| view.roll_back()));
+                Step::Continue
+            }
+            FailStrategy::Reload if first_hook && !link.reloaded && direction == Direction::Request => {
+                link.reloaded = true;
+                link.context = None;
+                link.vm = link.slot.current();
+                if link.vm.is_some() {
+                    return self.headers(worker, index, direction, false);
+                }
+                link.skipped = true;
+                Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc)))
+            }
+            FailStrategy::Close | FailStrategy::Reload => {
+                link.skipped = true;
+                Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc)))
+            }
+        }
+    }
+
+    /// The end: `on_log` of every filter in chain order, then `on_done` and `on_delete` of each.
+    pub fn finish(&mut self, worker: &Rc<Worker>) {
+        let key = self.key;
+        for link in &mut self.links {
+            let Some(vm) = &link.vm else { continue };
+            if link.skipped || vm.borrow().is_dead() || !link.slot.has(Hook::Log) {
+                continue;
+            }
+            // A filter that the request never reached logs too, as in Envoy.
+            let result = worker.call(vm, |vm, env| {
+                let id = match link.context {
+                    Some(id) => id,
+                    None => *link.context.insert(vm.open_stream(env, key)?),
+                };
+                vm.log(env, id)
+            });
+            if let Err(fault) = result {
+                link.slot.clone().faulted(worker, vm, &fault);
+            }
+        }
+        for link in &mut self.links {
+            let (Some(vm), Some(id)) = (&link.vm, link.context.take()) else { continue };
+            let result = worker.call(vm, |vm, env| vm.close_stream(env, id));
+            if let (Err(fault), false) = (result, link.skipped) {
+                link.slot.clone().faulted(worker, vm, &fault);
+            }
+            link.slot.released(worker, vm);
+        }
+        worker.settle();
+    }
+}
+
+impl Link {
+    fn has(&self, hook: Hook) -> bool {
+        !self.skipped && self.vm.is_some() && self.slot.has(hook)
+    }
+}
+
+impl From<Step> for BodyStep {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Continue => Self::Continue,
+            Step::Wait | Step::WaitWithBody => Self::Buffer,
+            Step::Reply(reply) => Self::Reply(reply),
+            Step::Close => Self::Close,
+        }
+    }
+}
+
+fn open(
+    link: &mut Link,
+    vm: &mut sidegate_wasm_host::Vm<crate::snapshot::plugin::Guest>,
+    env: &mut crate::snapshot::plugin::Guest,
+    key: StreamKey,
+) -> Result<ContextId, Fault> {
+    match link.context {
+        Some(id) => Ok(id),
+        None => Ok(*link.context.insert(vm.open_stream(env, key)?)),
+    }
+}

@@ -1,0 +1,273 @@
+//! Properties of an exchange, with Envoy's names, types and moments.
+//!
+//! Encodings: text raw; integers 8 bytes little endian; booleans one byte; durations and times nanoseconds as 8
+//! bytes; maps as serialized pairs. `NotFound` lets the caller go on with properties of the plugin and the worker.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use sidegate_wasm_host::abi::Status;
+use sidegate_wasm_host::{Headers, Open, pairs};
+
+use super::head::{ResponseHead, Trailers};
+use super::view::View;
+use crate::snapshot::Direction;
+
+/// Reads one property into `out`.
+pub fn read(view: &View, path: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
+    let (group, rest) = match memchr::memchr(0, path) {
+        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..)),
+        None => (path, None),
+    };
+    match (group, rest) {
+        (b"request", Some(name)) => request(view, name, open, out),
+        (b"response", Some(name)) => response(view, name, open, out),
+        (b"source", Some(name)) => address(&view.facts.connection.remote, view.facts.connection.remote_port, name, out),
+        (b"destination", Some(name)) => {
+            address(&view.facts.connection.local, view.facts.connection.local_port, name, out)
+        }
+        (b"connection", Some(name)) => connection(view, name, out),
+        (b"upstream", Some(name)) => upstream(view, name, out),
+        (b"xds", Some(name)) => xds(view, name, out),
+        (b"filter_state", Some(name)) => match name.strip_prefix(b"wasm.") {
+            Some(name) => stored(view, name, out),
+            None => Status::NotFound,
+        },
+        (b"metadata", _) => message(out),
+        (b"request" | b"response" | b"source" | b"destination" | b"upstream" | b"xds" | b"filter_state", None) => {
+            Status::SerializationFailure
+        }
+        (b"connection_id", None) => integer(view.facts.connection.id, out),
+        // Names that Envoy removed in 1.33 and older filters still use.
+        (b"cluster_name" | b"route_name" | b"listener_direction", None) => xds(view, group, out),
+        (_, None) => match view.steering.read(path) {
+            Some(value) => text(value, out),
+            None if path == b"sidegate.response_flag" => {
+                if view.facts.flags.is_empty() {
+                    return Status::NotFound;
+                }
+                view.facts.flags.write(out);
+                Status::Ok
+            }
+            None => stored(view, path, out),
+        },
+        _ => Status::NotFound,
+    }
+}
+
+fn request(view: &View, name: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
+    let facts = &view.facts;
+    match name {
+        b"time" => return nanoseconds(facts.started_wall.duration_since(UNIX_EPOCH).unwrap_or_default(), out),
+        b"protocol" => return text(protocol(facts.protocol), out),
+        b"duration" => return facts.duration.map_or(Status::NotFound, |duration| nanoseconds(duration, out)),
+        b"size" => return integer(facts.request_bytes, out),
+        b"total_size" => return integer(facts.request_head_bytes + facts.request_bytes, out),
+        b"headers" => {
+            if open.has(Open::REQUEST_HEADERS) {
+                joined(&view.request, out);
+            } else {
+                out.extend_from_slice(&[0; 4]);
+            }
+            return Status::Ok;
+        }
+        _ => {}
+    }
+    if !open.has(Open::REQUEST_HEADERS) {
+        return Status::NotFound;
+    }
+    let head = &view.request;
+    let path = head.path.as_ref();
+    match name {
+        b"path" => path.map_or(Status::NotFound, |path| text(path.as_str(), out)),
+        b"url_path" => path.map_or(Status::NotFound, |path| text(path.path(), out)),
+        b"query" => text(path.and_then(|path| path.query()).unwrap_or_default(), out),
+        b"host" => header(head, b":authority", out),
+        b"scheme" => header(head, b":scheme", out),
+        b"method" => header(head, b":method", out),
+        b"id" => header(head, b"x-request-id", out),
+        b"referer" => header(head, b"referer", out),
+        b"useragent" => header(head, b"user-agent", out),
+        _ => match name.strip_prefix(b"headers\0") {
+            Some(name) => header(head, name, out),
+            None => Status::NotFound,
+        },
+    }
+}
+
+fn response(view: &View, name: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
+    let facts = &view.facts;
+    let head = view.response.as_ref();
+    let status = head.and_then(|head| head.status);
+    match name {
+        b"code" => status.map_or(Status::NotFound, |status| integer(status.as_u16().into(), out)),
+        b"code_details" if facts.details.is_empty() => Status::NotFound,
+        b"code_details" => text(&facts.details, out),
+        b"flags" => integer(facts.flags.bits(), out),
+        b"size" => integer(facts.response_bytes, out),
+        b"total_size" => integer(facts.response_bytes + head.map_or(0, |head| head.byte_size() as u64), out),
+        b"backend_latency" => facts.upstream_time.map_or(Status::NotFound, |time| nanoseconds(time, out)),
+        b"grpc_status" => match head.and_then(|head| grpc_status(head, view.response_trailers.as_ref())) {
+            Some(status) => integer(status.into(), out),
+            None => Status::NotFound,
+        },
+        b"headers" => {
+            match head.filter(|_| open.has(Open::RESPONSE_HEADERS)) {
+                Some(head) => joined(head, out),
+                None => out.extend_from_slice(&[0; 4]),
+            }
+            Status::Ok
+        }
+        b"trailers" => {
+            match view.response_trailers.as_ref().filter(|_| open.has(Open::RESPONSE_TRAILERS)) {
+                Some(trailers) => joined(trailers, out),
+                None => out.extend_from_slice(&[0; 4]),
+            }
+            Status::Ok
+        }
+        _ => match (name.strip_prefix(b"headers\0"), head) {
+            (Some(name), Some(head)) if open.has(Open::RESPONSE_HEADERS) => header(head, name, out),
+            _ => match (name.strip_prefix(b"trailers\0"), &view.response_trailers) {
+                (Some(name), Some(trailers)) if open.has(Open::RESPONSE_TRAILERS) => header(trailers, name, out),
+                _ => Status::NotFound,
+            },
+        },
+    }
+}
+
+/// The gRPC status of a response: from trailers, else from headers, else derived from the HTTP status.
+pub fn grpc_status(head: &ResponseHead, trailers: Option<&Trailers>) -> Option<u32> {
+    let given = trailers
+        .and_then(|trailers| trailers.fields.get("grpc-status"))
+        .or_else(|| head.headers.get("grpc-status"))
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    given.or_else(|| head.status.map(|status| super::reply::grpc_status_of(status.as_u16())))
+}
+
+fn address(full: &str, port: u16, name: &[u8], out: &mut Vec<u8>) -> Status {
+    match name {
+        b"address" => text(full, out),
+        b"port" => integer(port.into(), out),
+        _ => Status::NotFound,
+    }
+}
+
+fn connection(view: &View, name: &[u8], out: &mut Vec<u8>) -> Status {
+    match name {
+        b"id" => integer(view.facts.connection.id, out),
+        b"mtls" => {
+            out.push(0);
+            Status::Ok
+        }
+        b"requested_server_name" => Status::Ok,
+        _ => Status::NotFound,
+    }
+}
+
+fn upstream(view: &View, name: &[u8], out: &mut Vec<u8>) -> Status {
+    let facts = &view.facts;
+    if name == b"request_attempt_count" {
+        return integer(facts.attempts.into(), out);
+    }
+    let Some(endpoint) = &facts.upstream else { return Status::NotFound };
+    match name {
+        b"address" => text(&endpoint.text, out),
+        b"port" => match &endpoint.address {
+            crate::snapshot::Address::Tcp(address) => integer(address.port().into(), out),
+            crate::snapshot::Address::Unix(_) => integer(0, out),
+        },
+        b"locality" => text(&endpoint.locality, out),
+        b"transport_failure_reason" => Status::Ok,
+        b"cx_pool_ready_duration" => facts.pool_ready.map_or(Status::NotFound, |time| nanoseconds(time, out)),
+        _ => Status::NotFound,
+    }
+}
+
+fn xds(view: &View, name: &[u8], out: &mut Vec<u8>) -> Status {
+    match name {
+        b"cluster_name" => match view.facts.cluster.as_ref().map(|cluster| cluster.name.as_str()) {
+            Some(name) => text(name, out),
+            None => match view.steering.cluster.as_deref() {
+                Some(name) => text(name, out),
+                None => {
+                    view.facts.listener.cluster.as_ref().map_or(Status::NotFound, |cluster| text(&cluster.name, out))
+                }
+            },
+        },
+        b"route_name" => text(view.steering.route_name.as_deref().unwrap_or_default(), out),
+        b"virtual_host_name" => text("", out),
+        b"filter_chain_name" => text("", out),
+        b"listener_direction" => integer(
+            match view.facts.listener.direction {
+                Direction::Inbound => 1,
+                Direction::Outbound => 2,
+            },
+            out,
+        ),
+        b"cluster_metadata" | b"route_metadata" | b"virtual_host_metadata" | b"listener_metadata" => message(out),
+        _ => Status::NotFound,
+    }
+}
+
+fn stored(view: &View, name: &[u8], out: &mut Vec<u8>) -> Status {
+    // Envoy keeps what was written under several segments, but cannot find it again.
+    if memchr::memchr(0, name).is_some() {
+        return Status::NotFound;
+    }
+    match view.stored.iter().find(|(known, _)| known == name) {
+        Some((_, value)) => {
+            out.extend_from_slice(value);
+            Status::Ok
+        }
+        None => Status::NotFound,
+    }
+}
+
+fn text(value: &str, out: &mut Vec<u8>) -> Status {
+    out.extend_from_slice(value.as_bytes());
+    Status::Ok
+}
+
+fn integer(value: u64, out: &mut Vec<u8>) -> Status {
+    out.extend_from_slice(&value.to_le_bytes());
+    Status::Ok
+}
+
+fn nanoseconds(value: Duration, out: &mut Vec<u8>) -> Status {
+    integer(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX), out)
+}
+
+/// A protobuf message without fields has no bytes.
+fn message(_out: &mut Vec<u8>) -> Status {
+    Status::Ok
+}
+
+fn header(head: &dyn Headers, name: &[u8], out: &mut Vec<u8>) -> Status {
+    match head.first(name) {
+        Some(value) => {
+            out.extend_from_slice(value);
+            Status::Ok
+        }
+        None => Status::NotFound,
+    }
+}
+
+/// A header map as a property: values of a repeated name joined by commas.
+fn joined(head: &dyn Headers, out: &mut Vec<u8>) {
+    let mut list: Vec<(Vec<u8>, Vec<u8>)> = Vec::with_capacity(head.count());
+    head.visit(&mut |name, value| match list.iter_mut().find(|(known, _)| known == name) {
+        Some((_, known)) => {
+            known.push(b',');
+            known.extend_from_slice(value);
+        }
+        None => list.push((name.to_vec(), value.to_vec())),
+    });
+    pairs::encode_list(&list, out);
+}
+
+pub fn protocol(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_10 => "HTTP/1.0",
+        http::Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}

@@ -1,0 +1,234 @@
+//! The way back: an upstream's response, a filter's reply or our own, through the response hooks to the client.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use sidegate_wasm_host::abi::Direction;
+use sidegate_wasm_host::hooks::Hook;
+
+use super::bodies::ResponseBody;
+use super::body::{Pump, Source};
+use super::chain::Step;
+use super::head::ResponseHead;
+use super::reply::{Failure, Reply};
+use super::{Aborted, Ended, Exchange, Outcome, full};
+use crate::downstream::hygiene;
+use crate::downstream::tunnel;
+use crate::upstream::{Answer, InFlight};
+
+/// A response on its way to the client.
+struct Returning {
+    source: Source,
+    in_flight: Option<InFlight>,
+    /// Filters that still see it: those before this index, backwards.
+    before: usize,
+}
+
+impl Exchange {
+    /// Answers with a failure of ours; every filter sees it.
+    pub(super) async fn fail(self: &Rc<Self>, failure: Failure) -> Result<Response<ResponseBody>, Aborted> {
+        let reply = Box::new(Reply::failure(failure, self.grpc));
+        self.answer(Ended { outcome: Outcome::Reply(reply), from: None }).await
+    }
+
+    /// Ends an exchange that has no response from upstream.
+    pub(super) async fn answer(self: &Rc<Self>, ended: Ended) -> Result<Response<ResponseBody>, Aborted> {
+        let reply = match ended.outcome {
+            Outcome::Reply(reply) => reply,
+            Outcome::Close => {
+                self.finish(false);
+                return Err(Aborted);
+            }
+        };
+        let before = ended.from.map_or(self.chain.borrow().len(), |index| index + 1);
+        let source = self.take_reply(*reply);
+        self.return_through(Returning { source, in_flight: None, before }).await
+    }
+
+    /// The upstream has answered.
+    pub(super) async fn respond(
+        self: &Rc<Self>,
+        answer: Answer,
+        upgrade: Option<OnUpgrade>,
+    ) -> Result<Response<ResponseBody>, Aborted> {
+        let Answer { response, in_flight } = answer;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return match upgrade {
+                Some(client) => self.switch(response, in_flight, client),
+                None => self.fail(Failure::UpstreamProtocol).await,
+            };
+        }
+        if response.status().as_u16() < 200 || response.status().as_u16() > 599 {
+            return self.fail(Failure::UpstreamProtocol).await;
+        }
+        let (mut parts, body) = response.into_parts();
+        // A response that nominates fields badly is still a response: what can be stripped is.
+        let _ = hygiene::strip_hop_by_hop(&mut parts.headers);
+        if body.is_end_stream()
+            && parts.headers.contains_key(header::CONTENT_LENGTH)
+            && self.must_be_empty(parts.status)
+        {
+            // HEAD, 204 and 304 may tell the length of what they do not carry.
+            if parts.status == StatusCode::NO_CONTENT {
+                parts.headers.remove(header::CONTENT_LENGTH);
+            }
+        }
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                if let Some(time) = view.facts.upstream_time {
+                    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                    parts.headers.insert("x-envoy-upstream-service-time", HeaderValue::from(milliseconds));
+                }
+                view.facts.details = "via_upstream".to_owned();
+                view.response = Some(ResponseHead::new(parts.status, parts.headers));
+            }
+        });
+        let source = if body.is_end_stream() { Source::Empty } else { Source::Incoming(body) };
+        let before = self.chain.borrow().len();
+        self.return_through(Returning { source, in_flight: Some(in_flight), before }).await
+    }
+
+    fn must_be_empty(&self, status: StatusCode) -> bool {
+        self.head_request || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
+    }
+
+    /// Filter after filter, backwards; then out.
+    async fn return_through(self: &Rc<Self>, mut returning: Returning) -> Result<Response<ResponseBody>, Aborted> {
+        let mut pump = self.response_pump(&mut returning);
+        while let Some(index) = returning.before.checked_sub(1) {
+            returning.before = index;
+            let end = match &pump {
+                Some(_) => false,
+                None => returning.source.is_end(),
+            };
+            let step = self.chain.borrow_mut().headers(&self.worker, index, Direction::Response, end);
+            let step = match (step, &mut pump) {
+                (Step::WaitWithBody, Some(pump)) => {
+                    pump.open_up_to(Some(index));
+                    let shown = poll_fn(|cx| pump.poll_until_released(cx, index));
+                    self.within_pause(index, shown).await
+                }
+                (Step::Wait | Step::WaitWithBody, _) => self.hold(index, Direction::Response).await,
+                (step, _) => step,
+            };
+            match step {
+                Step::Continue | Step::Wait | Step::WaitWithBody => {}
+                Step::Reply(reply) => {
+                    // It replaces the response; the filters before this one see the new one.
+                    returning.in_flight = None;
+                    returning.source = self.take_reply(*reply);
+                    pump = self.response_pump(&mut returning);
+                }
+                Step::Close => {
+                    self.finish(false);
+                    return Err(Aborted);
+                }
+            }
+        }
+        if let Some(pump) = &mut pump {
+            pump.open_up_to(None);
+        }
+        Ok(self.leave(returning, pump))
+    }
+
+    /// A pump when a filter that still sees the response wants its body.
+    fn response_pump(self: &Rc<Self>, returning: &mut Returning) -> Option<Pump> {
+        let chain = self.chain.borrow();
+        let links = 0..returning.before;
+        let wanted = links
+            .clone()
+            .any(|index| chain.link_has(index, Hook::ResponseBody) || chain.link_has(index, Hook::ResponseTrailers));
+        drop(chain);
+        if !wanted || returning.source.is_end() {
+            return None;
+        }
+        let source = std::mem::replace(&mut returning.source, Source::Empty);
+        Some(Pump::new(self, Direction::Response, source, links.rev()))
+    }
+
+    /// Makes a reply the response of this exchange and returns its body.
+    fn take_reply(&self, reply: Reply) -> Source {
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.facts.flags.insert(reply.flags);
+                view.facts.details = reply.details;
+                view.response = Some(reply.head);
+                view.response_trailers = None;
+            }
+        });
+        if self.head_request || reply.body.is_empty() { Source::Empty } else { Source::Full(reply.body) }
+    }
+
+    /// The head leaves; the body follows by itself.
+    fn leave(self: &Rc<Self>, returning: Returning, pump: Option<Pump>) -> Response<ResponseBody> {
+        let head = self.worker.with_env(|env| {
+            let view = env.view(self.key)?;
+            let head = view.response.as_ref()?;
+            Some((head.status?, head.headers.clone()))
+        });
+        let Some((status, headers)) = head else {
+            // A filter took the status away.
+            let reply = Reply::failure(Failure::FilterBrokeResponse, self.grpc);
+            let head = reply.head.clone();
+            let source = self.take_reply(reply);
+            let body = match source {
+                Source::Full(bytes) => full(self, bytes),
+                Source::Incoming(_) | Source::Empty => full(self, Bytes::new()),
+            };
+            return build(head.status.unwrap_or(StatusCode::BAD_GATEWAY), head.headers, body);
+        };
+        let Returning { source, in_flight, .. } = returning;
+        let mut headers = headers;
+        let body = match (pump, source) {
+            (Some(pump), _) => {
+                // Filters may change the body: its length is made anew.
+                headers.remove(header::CONTENT_LENGTH);
+                ResponseBody::pumped(self.clone(), pump, in_flight)
+            }
+            (None, Source::Incoming(incoming)) => match in_flight {
+                Some(in_flight) => ResponseBody::direct(self.clone(), incoming, in_flight),
+                None => full(self, Bytes::new()),
+            },
+            (None, Source::Full(bytes)) => full(self, bytes),
+            (None, Source::Empty) => {
+                if let Some(in_flight) = in_flight {
+                    in_flight.complete();
+                }
+                full(self, Bytes::new())
+            }
+        };
+        build(status, headers, body)
+    }
+
+    /// Both sides agreed to speak something else: bytes pass until one of them stops.
+    fn switch(
+        self: &Rc<Self>,
+        response: Response<Incoming>,
+        in_flight: InFlight,
+        client: OnUpgrade,
+    ) -> Result<Response<ResponseBody>, Aborted> {
+        let headers = response.headers().clone();
+        let head = ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS, headers.clone());
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.response = Some(head);
+                view.facts.details = "via_upstream".to_owned();
+            }
+        });
+        tunnel::spawn(self.clone(), client, hyper::upgrade::on(response), in_flight);
+        Ok(build(StatusCode::SWITCHING_PROTOCOLS, headers, ResponseBody::plain(Bytes::new())))
+    }
+}
+
+fn build(status: StatusCode, headers: http::HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}

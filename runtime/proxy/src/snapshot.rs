@@ -1,0 +1,82 @@
+//! What workers run: the configuration compiled, immutable and numbered. No text to resolve, no serde.
+
+pub mod cluster;
+pub mod compile;
+pub mod plugin;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sidegate_matching::Matcher;
+
+pub use cluster::{Cluster, Endpoint};
+pub use plugin::{PluginModule, PluginUse};
+pub use sidegate_config::{Address, Direction, FailStrategy, PathNormalization, RequestTimeouts};
+
+/// One consistent state of everything. Exchanges hold the one they began with.
+pub struct Snapshot {
+    /// Counts up from 1.
+    pub number: u64,
+    pub node: Arc<Node>,
+    pub listeners: Vec<Arc<Listener>>,
+    pub clusters: Arc<Clusters>,
+    /// One entry for each pair of plugin and configuration in use; chains refer to them by index.
+    pub plugins: Vec<Arc<PluginUse>>,
+}
+
+impl Snapshot {
+    /// What a worker serves before its first commit: nothing.
+    pub fn empty() -> Self {
+        Self { number: 0, node: Arc::default(), listeners: Vec::new(), clusters: Arc::default(), plugins: Vec::new() }
+    }
+}
+
+/// Who this proxy is, as filters see it in `xds.node`.
+#[derive(Debug, Default)]
+pub struct Node {
+    pub id: String,
+    pub cluster: String,
+    pub locality: String,
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+/// All clusters by name, and by the further host names that destinations may use.
+#[derive(Default)]
+pub struct Clusters {
+    pub by_name: HashMap<String, Arc<Cluster>>,
+    pub by_host: HashMap<String, Arc<Cluster>>,
+    /// The value of the property `sidegate.clusters`.
+    pub listing: String,
+}
+
+impl Clusters {
+    /// A cluster by its name, else by one of its hosts.
+    pub fn find(&self, name: &str) -> Option<&Arc<Cluster>> {
+        self.by_name.get(name).or_else(|| self.by_host.get(name))
+    }
+}
+
+/// A listener with its chain.
+pub struct Listener {
+    pub name: String,
+    pub address: Address,
+    pub direction: Direction,
+    pub trusted_proxies: usize,
+    pub websocket: bool,
+    pub normalization: PathNormalization,
+    pub timeouts: RequestTimeouts,
+    /// Bytes of a request head.
+    pub max_request_headers: usize,
+    pub chain: Vec<ChainEntry>,
+    /// Where a request goes that no filter sent elsewhere.
+    pub cluster: Option<Arc<Cluster>>,
+}
+
+/// One filter of a chain.
+pub struct ChainEntry {
+    pub name: String,
+    /// Index into `Snapshot::plugins`.
+    pub plugin: usize,
+    /// `None`: every request.
+    pub matchers: Option<Vec<Matcher>>,
+}

@@ -1,0 +1,6 @@
+//! What the proxy tells about itself: metrics, access logs, response flags. Imported by all rooms, imports none.
+
+pub mod flags;
+pub mod guest_log;
+pub mod metrics;
+pub mod prometheus;

@@ -1,0 +1,221 @@
+//! Connections of one worker that wait for their next request: per endpoint, last in first out.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use tokio::sync::Notify;
+
+use super::connect;
+use crate::exchange::bodies::RequestBody;
+use crate::exchange::reply::Failure;
+use crate::snapshot::cluster::Permit;
+use crate::snapshot::{Cluster, Endpoint};
+
+/// All pools of a worker.
+#[derive(Default)]
+pub struct Pools {
+    endpoints: RefCell<HashMap<usize, Rc<Pool>>>,
+}
+
+/// The connections to one endpoint.
+#[derive(Default)]
+struct Pool {
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Vec<Rc<Shared>>>,
+    /// An HTTP/2 connection is being opened; those who wait for it are told.
+    opening: Cell<bool>,
+    opened: Notify,
+}
+
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Instant,
+    served: u32,
+}
+
+/// An HTTP/2 connection with the number of streams on it.
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    streams: Cell<u32>,
+    served: Cell<u32>,
+    since: Cell<Instant>,
+}
+
+/// A connection for one request.
+pub struct Lease {
+    connection: Connection,
+    pool: Rc<Pool>,
+    reused: bool,
+    served: u32,
+    max_requests: u32,
+}
+
+enum Connection {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(StreamCount),
+}
+
+/// One stream on a shared connection; counted until dropped.
+struct StreamCount(Rc<Shared>);
+
+impl Drop for StreamCount {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+        self.0.since.set(Instant::now());
+    }
+}
+
+/// A request that was not answered. `unsent`: nothing of it was written.
+pub struct SendError {
+    pub error: hyper::Error,
+    pub unsent: Option<Request<RequestBody>>,
+}
+
+impl Pools {
+    /// A connection to this endpoint: one that is free, else a new one.
+    pub async fn lease(&self, cluster: &Arc<Cluster>, endpoint: &Endpoint, http2: bool) -> Result<Lease, Failure> {
+        let pool = self.endpoints.borrow_mut().entry(endpoint.id).or_default().clone();
+        if http2 { pool.lease_http2(cluster, endpoint).await } else { pool.lease_http1(cluster, endpoint).await }
+    }
+
+    /// Closes what has been idle for too long, and forgets endpoints that nobody knows any more.
+    pub fn sweep(&self, known: &HashMap<usize, std::time::Duration>, now: Instant) {
+        self.endpoints.borrow_mut().retain(|id, pool| {
+            let Some(limit) = known.get(id).copied() else { return false };
+            let fresh = |since: Instant| limit.is_zero() || now.duration_since(since) < limit;
+            pool.idle.borrow_mut().retain(|idle| fresh(idle.since) && !idle.sender.is_closed());
+            pool.shared
+                .borrow_mut()
+                .retain(|shared| !shared.sender.is_closed() && (shared.streams.get() > 0 || fresh(shared.since.get())));
+            true
+        });
+    }
+}
+
+impl Pool {
+    async fn lease_http1(self: Rc<Self>, cluster: &Arc<Cluster>, endpoint: &Endpoint) -> Result<Lease, Failure> {
+        let max_requests = cluster.limits.max_requests_per_connection;
+        loop {
+            let Some(mut idle) = self.idle.borrow_mut().pop() else { break };
+            // The driver may still be finishing the previous response; a closed connection says so here.
+            if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
+                let served = idle.served + 1;
+                return Ok(Lease {
+                    connection: Connection::Http1(idle.sender),
+                    pool: self,
+                    reused: true,
+                    served,
+                    max_requests,
+                });
+            }
+        }
+        let permit = connection_permit(cluster)?;
+        let _pending = pending_permit(cluster)?;
+        let sender = connect::http1(endpoint, &cluster.limits, permit).await?;
+        Ok(Lease { connection: Connection::Http1(sender), pool: self, reused: false, served: 1, max_requests })
+    }
+
+    async fn lease_http2(self: Rc<Self>, cluster: &Arc<Cluster>, endpoint: &Endpoint) -> Result<Lease, Failure> {
+        let max_requests = cluster.limits.max_requests_per_connection;
+        let lease = |pool: &Rc<Self>, shared: Rc<Shared>, reused| {
+            shared.streams.set(shared.streams.get() + 1);
+            shared.served.set(shared.served.get() + 1);
+            let served = shared.served.get();
+            let connection = Connection::Http2(StreamCount(shared));
+            Lease { connection, pool: pool.clone(), reused, served, max_requests }
+        };
+        let _pending = pending_permit(cluster)?;
+        loop {
+            let free = self
+                .shared
+                .borrow()
+                .iter()
+                .find(|shared| {
+                    !shared.sender.is_closed()
+                        && shared.streams.get() < cluster.limits.max_streams
+                        && (max_requests == 0 || shared.served.get() < max_requests)
+                })
+                .cloned();
+            if let Some(shared) = free {
+                return Ok(lease(&self, shared, true));
+            }
+            if self.opening.get() {
+                self.opened.notified().await;
+                continue;
+            }
+            let permit = connection_permit(cluster)?;
+            let opening = Opening::begin(&self);
+            let sender = connect::http2(endpoint, &cluster.limits, permit).await?;
+            let shared = Rc::new(Shared {
+                sender,
+                streams: Cell::new(0),
+                served: Cell::new(0),
+                since: Cell::new(Instant::now()),
+            });
+            self.shared.borrow_mut().push(shared.clone());
+            drop(opening);
+            return Ok(lease(&self, shared, false));
+        }
+    }
+}
+
+/// Marks that a connection is being opened; those who wait are woken however it ends.
+struct Opening<'a>(&'a Pool);
+
+impl<'a> Opening<'a> {
+    fn begin(pool: &'a Pool) -> Self {
+        pool.opening.set(true);
+        Self(pool)
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.0.opening.set(false);
+        self.0.opened.notify_waiters();
+    }
+}
+
+fn connection_permit(cluster: &Arc<Cluster>) -> Result<Permit, Failure> {
+    Permit::take(cluster, |load| &load.connections, cluster.limits.max_connections).ok_or(Failure::Overflow)
+}
+
+fn pending_permit(cluster: &Arc<Cluster>) -> Result<Permit, Failure> {
+    Permit::take(cluster, |load| &load.pending, cluster.limits.max_pending).ok_or(Failure::Overflow)
+}
+
+impl Lease {
+    /// Whether the connection had served before: it may have been closed meanwhile.
+    pub fn was_reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Sends the request and waits for the head of the response.
+    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
+        let sent = match &mut self.connection {
+            Connection::Http1(sender) => sender.try_send_request(request).await,
+            Connection::Http2(stream) => stream.0.sender.clone().try_send_request(request).await,
+        };
+        sent.map_err(|mut error| {
+            let unsent = error.take_message();
+            SendError { error: error.into_error(), unsent }
+        })
+    }
+
+    /// The response is complete.
+    pub fn give_back(self) {
+        let worn = self.max_requests != 0 && self.served >= self.max_requests;
+        match self.connection {
+            Connection::Http1(sender) if !worn && !sender.is_closed() => {
+                self.pool.idle.borrow_mut().push(Idle { sender, since: Instant::now(), served: self.served });
+            }
+            Connection::Http1(_) | Connection::Http2(_) => {}
+        }
+    }
+}

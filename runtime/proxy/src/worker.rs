@@ -1,0 +1,215 @@
+//! What one worker holds. A worker is one thread with its own runtime, VMs, pools and metric cells; nothing in here is
+//! shared with another one except through atomics and the locks inside `wasm_host::shared`.
+
+pub mod breaker;
+pub mod counters;
+pub mod env;
+pub mod foreign;
+pub mod plugins;
+pub mod thread;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sidegate_wasm_host::{Fault, Vm};
+use slab::Slab;
+use smallvec::SmallVec;
+use tokio::sync::{mpsc, oneshot};
+
+use self::counters::Counters;
+use self::env::{Env, Process, split_identity};
+use self::plugins::{Slots, VmHandle, VmSlot};
+use crate::downstream::Socket;
+use crate::downstream::connection::ConnectionState;
+use crate::exchange::head::RequestHead;
+use crate::snapshot::plugin::Guest;
+use crate::snapshot::{Address, Listener, PluginUse, Snapshot};
+use crate::upstream::pool::Pools;
+
+/// Messages that may wait for one worker.
+pub const MAILBOX: usize = 1024;
+
+/// What the control side, and other workers, tell a worker.
+pub enum Message {
+    /// Serve this from now on. Answered when new exchanges use it.
+    Commit(Box<Commit>),
+    /// A VM that this worker asked for.
+    Vm {
+        tag: u64,
+        vm: Box<Result<Vm<Guest>, Fault>>,
+    },
+    QueueReady {
+        tag: u64,
+        queue: u32,
+    },
+    Drain(Phase),
+}
+
+/// A snapshot with everything that it needs on this worker.
+pub struct Commit {
+    pub snapshot: Arc<Snapshot>,
+    /// New VMs by tag.
+    pub vms: HashMap<u64, Vec<Vm<Guest>>>,
+    /// Sockets of new listeners.
+    pub sockets: Vec<(Address, Socket)>,
+    pub done: oneshot::Sender<()>,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    #[default]
+    Serving,
+    /// New connections are still taken, but told to close.
+    Announced,
+    /// Inbound listeners are closed, what is idle goes.
+    Closing,
+}
+
+/// What a worker asks of the thread that prepares VMs.
+pub struct VmOrder {
+    pub worker: usize,
+    pub plugin: Arc<PluginUse>,
+}
+
+/// A snapshot as this worker runs it.
+pub struct WorkerSnapshot {
+    pub shared: Arc<Snapshot>,
+    /// Aligned with `Snapshot::plugins`.
+    slots: Vec<Rc<VmSlot>>,
+}
+
+impl WorkerSnapshot {
+    /// The filters of a listener's chain that apply to this request.
+    pub fn chain_for(&self, listener: &Listener, head: &RequestHead) -> SmallVec<[Rc<VmSlot>; 6]> {
+        listener
+            .chain
+            .iter()
+            .filter(|entry| {
+                entry.matchers.as_ref().is_none_or(|matchers| matchers.iter().any(|matcher| matcher.matches(head)))
+            })
+            .filter_map(|entry| self.slots.get(entry.plugin).cloned())
+            .collect()
+    }
+
+    pub fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
+        self.shared.listeners.iter().find(|listener| listener.name == name)
+    }
+}
+
+/// One worker.
+pub struct Worker {
+    pub index: usize,
+    pub process: Arc<Process>,
+    env: RefCell<Guest>,
+    snapshot: RefCell<Rc<WorkerSnapshot>>,
+    slots: Slots,
+    pub pools: Pools,
+    pub counters: Counters,
+    pub connections: RefCell<Slab<Rc<ConnectionState>>>,
+    pub phase: Cell<Phase>,
+    orders: mpsc::UnboundedSender<VmOrder>,
+    mailboxes: Arc<[mpsc::Sender<Message>]>,
+}
+
+impl Worker {
+    /// Lends the environment for a moment. Not from inside another loan.
+    #[inline]
+    pub fn with_env<R>(&self, use_it: impl FnOnce(&mut Env) -> R) -> R {
+        use_it(&mut self.env.borrow_mut())
+    }
+
+    /// Calls into a VM with the worker's environment.
+    #[inline]
+    pub fn call<R>(&self, vm: &VmHandle, call: impl FnOnce(&mut Vm<Guest>, &mut Guest) -> R) -> R {
+        call(&mut vm.borrow_mut(), &mut self.env.borrow_mut())
+    }
+
+    /// Carries out what guests asked for in their hooks.
+    #[inline]
+    pub fn settle(self: &Rc<Self>) {
+        if !self.env.borrow().outbox.is_empty() {
+            let intents = self.with_env(|env| std::mem::take(&mut env.outbox));
+            self.carry_out(intents);
+        }
+    }
+
+    /// The snapshot that new exchanges use.
+    pub fn snapshot(&self) -> Rc<WorkerSnapshot> {
+        self.snapshot.borrow().clone()
+    }
+
+    fn slot(&self, tag: u64) -> Option<Rc<VmSlot>> {
+        self.slots.borrow().get(&tag).cloned()
+    }
+
+    /// A retired slot has said farewell.
+    fn forget(&self, tag: u64) {
+        self.slots.borrow_mut().remove(&tag);
+    }
+
+    /// Asks the control side for a VM; it comes as a message.
+    fn request_vm(&self, plugin: &Arc<PluginUse>) {
+        let _ = self.orders.send(VmOrder { worker: self.index, plugin: plugin.clone() });
+    }
+
+    /// Tells the owner of a queue, on whichever worker it lives. A full mailbox loses the notice, not the item.
+    fn send_queue_ready(self: &Rc<Self>, owner: u64, queue: u32) {
+        let (worker, tag) = split_identity(owner);
+        if worker == self.index {
+            self.queue_ready(tag, queue);
+        } else if let Some(mailbox) = self.mailboxes.get(worker) {
+            let _ = mailbox.try_send(Message::QueueReady { tag, queue });
+        }
+    }
+
+    /// Puts a snapshot in the place of the present one: VMs of unchanged plugins stay, new ones are activated, those
+    /// that nobody refers to any more retire.
+    fn commit(self: &Rc<Self>, snapshot: Arc<Snapshot>, mut vms: HashMap<u64, Vec<Vm<Guest>>>) {
+        let mut fresh = Vec::new();
+        let slots: Vec<Rc<VmSlot>> = snapshot
+            .plugins
+            .iter()
+            .map(|plugin| {
+                let tag = plugin.spec.tag;
+                if let Some(known) = self.slot(tag) {
+                    return known;
+                }
+                let slot = VmSlot::new(plugin.clone(), vms.remove(&tag).unwrap_or_default());
+                self.slots.borrow_mut().insert(tag, slot.clone());
+                fresh.push(slot.clone());
+                slot
+            })
+            .collect();
+        self.with_env(|env| {
+            env.clusters = snapshot.clusters.clone();
+            env.node = snapshot.node.clone();
+        });
+        *self.snapshot.borrow_mut() = Rc::new(WorkerSnapshot { shared: snapshot.clone(), slots });
+        for slot in fresh {
+            slot.activate(self);
+        }
+        let used: Vec<u64> = snapshot.plugins.iter().map(|plugin| plugin.spec.tag).collect();
+        let retired: Vec<_> =
+            self.slots.borrow().iter().filter(|(tag, _)| !used.contains(tag)).map(|(_, slot)| slot.clone()).collect();
+        for slot in retired {
+            slot.retire(self);
+        }
+    }
+
+    /// Closes upstream connections that idle for too long or belong to nobody.
+    fn sweep_pools(&self, now: std::time::Instant) {
+        let snapshot = self.snapshot();
+        let known: HashMap<usize, Duration> = snapshot
+            .shared
+            .clusters
+            .by_name
+            .values()
+            .flat_map(|cluster| cluster.endpoints.iter().map(|endpoint| (endpoint.id, cluster.limits.idle_timeout)))
+            .collect();
+        self.pools.sweep(&known, now);
+    }
+}

@@ -1,0 +1,343 @@
+//! The environment of a worker's guests: implements `wasm_host::Host`. It is lent to a VM for the length of a hook, so
+//! everything in it can be sent between threads; what guests ask for is queued in `outbox`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sidegate_wasm_host::abi::{LogLevel, MetricKind, Status};
+use sidegate_wasm_host::shared::Shared;
+use sidegate_wasm_host::{Callout, Host, Stream, StreamKey, VmSpec, limits};
+use slab::Slab;
+
+use crate::exchange::access_log::AccessLogs;
+use crate::exchange::view::View;
+use crate::snapshot::{Clusters, Node};
+use crate::telemetry::guest_log::{self, LineRate};
+use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
+use crate::worker::breaker::Health;
+use crate::worker::foreign::{self, ConfigProblem};
+
+/// Problems that one `on_configure` may report; more are dropped.
+pub const MAX_CONFIG_PROBLEMS: usize = 256;
+/// Bytes of the Prometheus name that a guest may give a series.
+const SERIES_NAME_BYTES: usize = 1024;
+
+/// What guests of one thread share.
+pub struct Env {
+    /// Index of the worker; the last cell of every series belongs to the threads that are none.
+    pub worker: usize,
+    pub views: Slab<View>,
+    pub outbox: Vec<Intent>,
+    pub shared: Arc<Process>,
+    /// The clusters that callouts may use: those of the newest snapshot.
+    pub clusters: Arc<Clusters>,
+    pub node: Arc<Node>,
+    metrics: Vec<Arc<Series>>,
+    metric_handles: HashMap<(Kind, SeriesName), u32>,
+    log_rates: HashMap<u64, LineRate>,
+    log_level: LogLevel,
+    rng: Rng,
+    started: Instant,
+    pub(super) next_timer: u32,
+    /// What `on_configure` said about the configuration. Shared with whoever prepares a VM: of one that fails, nothing
+    /// else remains.
+    pub(super) reports: ProblemReports,
+}
+
+/// Problems of a filter's own configuration.
+#[derive(Clone, Default)]
+pub struct ProblemReports(Arc<std::sync::Mutex<Vec<ConfigProblem>>>);
+
+impl ProblemReports {
+    pub(super) fn push(&self, problem: ConfigProblem) {
+        let mut list = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if list.len() < MAX_CONFIG_PROBLEMS {
+            list.push(problem);
+        }
+    }
+
+    pub fn take(&self) -> Vec<ConfigProblem> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+/// What is one per process.
+pub struct Process {
+    pub data: Shared,
+    pub metrics: Registry,
+    pub quotas: Quotas,
+    pub access_logs: AccessLogs,
+    pub health: Health,
+}
+
+impl Process {
+    pub fn new(workers: usize) -> Self {
+        Self {
+            data: Shared::default(),
+            metrics: Registry::new(workers),
+            quotas: Quotas::default(),
+            access_logs: AccessLogs::default(),
+            health: Health::default(),
+        }
+    }
+}
+
+/// Series per plugin, counted over all workers.
+#[derive(Default)]
+pub struct Quotas {
+    series: std::sync::Mutex<HashMap<String, std::collections::HashSet<SeriesName>>>,
+}
+
+impl Quotas {
+    /// Whether the plugin may use this series under its limit.
+    fn admit(&self, plugin: &str, name: &SeriesName, limit: usize) -> bool {
+        let mut all = self.series.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let series = all.entry(plugin.to_owned()).or_default();
+        series.contains(name) || (series.len() < limit && series.insert(name.clone()))
+    }
+}
+
+/// Something a guest asked for that happens after its hook.
+#[derive(Debug)]
+pub enum Intent {
+    /// `on_tick` of this VM every period; `None` stops it.
+    Tick {
+        tag: u64,
+        period: Option<Duration>,
+    },
+    Callout {
+        tag: u64,
+        id: u32,
+        stream: Option<StreamKey>,
+        call: Callout,
+    },
+    /// A queue has an item for the VM of this identity.
+    QueueReady {
+        owner: u64,
+        queue: u32,
+    },
+    /// `sidegate_timer`: one call back after the delay.
+    Timer {
+        tag: u64,
+        id: u32,
+        delay: Duration,
+    },
+}
+
+impl Env {
+    pub fn new(worker: usize, shared: Arc<Process>, clusters: Arc<Clusters>, node: Arc<Node>) -> Self {
+        Self {
+            worker,
+            views: Slab::new(),
+            outbox: Vec::new(),
+            shared,
+            clusters,
+            node,
+            metrics: Vec::new(),
+            metric_handles: HashMap::new(),
+            log_rates: HashMap::new(),
+            log_level: guest_log::level(),
+            rng: Rng::from_entropy(),
+            started: Instant::now(),
+            next_timer: 0,
+            reports: ProblemReports::default(),
+        }
+    }
+
+    /// What guests prepared in this environment say about their configuration.
+    pub fn problem_reports(&self) -> ProblemReports {
+        self.reports.clone()
+    }
+
+    pub fn view(&mut self, key: StreamKey) -> Option<&mut View> {
+        self.views.get_mut(key as usize)
+    }
+
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
+    }
+
+    fn count(&self, name: &str, plugin: &str) {
+        let series = self.shared.metrics.series(Kind::Counter, &SeriesName::new(name, &[("plugin", plugin)]));
+        series.add_shared(1);
+    }
+}
+
+impl Host for Box<Env> {
+    fn stream(&mut self, key: StreamKey) -> Option<&mut dyn Stream> {
+        self.views.get_mut(key as usize).map(|view| view as &mut dyn Stream)
+    }
+
+    fn wall_clock(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn monotonic_clock(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn thread_cpu(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    }
+
+    fn random(&mut self, out: &mut [u8]) {
+        for chunk in out.chunks_mut(8) {
+            let bytes = self.rng.next().to_le_bytes();
+            for (to, from) in chunk.iter_mut().zip(bytes) {
+                *to = from;
+            }
+        }
+    }
+
+    fn log(&mut self, spec: &VmSpec, _stream: Option<StreamKey>, level: LogLevel, text: &[u8]) {
+        if level < self.log_level {
+            return;
+        }
+        let now = self.started.elapsed();
+        let rate = self.log_rates.entry(spec.tag).or_insert_with(|| LineRate::new(spec.log_rate));
+        if text.len() > limits::LOG_BYTES || !rate.admit(now) {
+            self.count("sidegate_plugin_log_dropped_total", &spec.plugin);
+            return;
+        }
+        guest_log::write(spec, level, text);
+    }
+
+    fn log_level(&self) -> LogLevel {
+        self.log_level
+    }
+
+    fn tick(&mut self, spec: &VmSpec, period: Option<Duration>) {
+        self.outbox.push(Intent::Tick { tag: spec.tag, period });
+    }
+
+    fn dispatch(&mut self, spec: &VmSpec, id: u32, stream: Option<StreamKey>, call: Callout) -> Result<(), Status> {
+        if self.clusters.find(&call.cluster).is_none() {
+            return Err(Status::BadArgument);
+        }
+        self.outbox.push(Intent::Callout { tag: spec.tag, id, stream, call });
+        Ok(())
+    }
+
+    fn metric(&mut self, spec: &VmSpec, kind: MetricKind, name: &str) -> Result<u32, Status> {
+        let kind = match kind {
+            MetricKind::Counter => Kind::Counter,
+            MetricKind::Gauge => Kind::Gauge,
+            MetricKind::Histogram => Kind::Histogram,
+        };
+        let sound = name.len() <= SERIES_NAME_BYTES;
+        let mut key = (kind, if sound { SeriesName::from_guest(name) } else { SeriesName::new("", &[]) });
+        if let Some(handle) = self.metric_handles.get(&key) {
+            return Ok(*handle);
+        }
+        if !sound || !self.shared.quotas.admit(&spec.plugin, &key.1, spec.series) {
+            self.count("sidegate_plugin_series_refused_total", &spec.plugin);
+            key.1 = overflow(kind, &spec.plugin);
+            if let Some(handle) = self.metric_handles.get(&key) {
+                return Ok(*handle);
+            }
+        }
+        let mut series = self.shared.metrics.series(kind, &key.1);
+        if series.kind() != kind {
+            // The name is taken by another kind: a name of its own keeps the exposition sound.
+            let suffix = match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
+            };
+            let name = SeriesName { name: format!("{}_{suffix}", key.1.name), labels: key.1.labels.clone() };
+            series = self.shared.metrics.series(kind, &name);
+        }
+        let handle = u32::try_from(self.metrics.len()).map_err(|_| Status::InternalFailure)?;
+        self.metrics.push(series);
+        self.metric_handles.insert(key, handle);
+        Ok(handle)
+    }
+
+    fn metric_add(&mut self, handle: u32, delta: i64) {
+        if let Some(series) = self.metrics.get(handle as usize) {
+            series.add(self.worker, delta);
+        }
+    }
+
+    fn metric_set(&mut self, handle: u32, value: u64) {
+        if let Some(series) = self.metrics.get(handle as usize) {
+            series.set(value);
+        }
+    }
+
+    fn metric_value(&self, handle: u32) -> u64 {
+        self.metrics.get(handle as usize).map_or(0, |series| series.value())
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.shared.data
+    }
+
+    fn queue_ready(&mut self, owner: u64, queue: u32) {
+        self.outbox.push(Intent::QueueReady { owner, queue });
+    }
+
+    fn vm_identity(&self, spec: &VmSpec) -> u64 {
+        identity(self.worker, spec.tag)
+    }
+
+    fn property(&mut self, _spec: &VmSpec, path: &[u8], out: &mut Vec<u8>) -> Status {
+        foreign::node_property(&self.node, &self.clusters, path, out)
+    }
+
+    fn foreign(
+        &mut self,
+        spec: &VmSpec,
+        stream: Option<StreamKey>,
+        name: &str,
+        argument: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Status {
+        foreign::call(self, spec, stream, name, argument, out)
+    }
+}
+
+/// The series that takes what is over a plugin's quota.
+fn overflow(kind: Kind, plugin: &str) -> SeriesName {
+    let name = match kind {
+        Kind::Counter => "sidegate_plugin_overflow_total",
+        Kind::Gauge => "sidegate_plugin_overflow",
+        Kind::Histogram => "sidegate_plugin_overflow_values",
+    };
+    SeriesName::new(name, &[("plugin", plugin)])
+}
+
+/// A VM among all of the process: its worker and its plugin use.
+pub fn identity(worker: usize, tag: u64) -> u64 {
+    ((worker as u64) << 48) | (tag & 0xffff_ffff_ffff)
+}
+
+/// The inverse of [`identity`].
+pub fn split_identity(identity: u64) -> (usize, u64) {
+    ((identity >> 48) as usize, identity & 0xffff_ffff_ffff)
+}
+
+/// A fast generator for choices that need not be secret (xorshift64*), seeded from the system.
+#[derive(Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn from_entropy() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        Self(RandomState::new().hash_one(0) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `bound`; 0 for a bound of 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+}

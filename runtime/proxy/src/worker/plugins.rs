@@ -1,0 +1,340 @@
+//! The VMs of one worker: which one serves, what takes its place after a fault, and what guests asked for that happens
+//! outside of exchanges (ticks, timers, callouts, queues).
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sidegate_wasm_host::hooks::Hook;
+use sidegate_wasm_host::{Fault, FaultReason, Vm};
+use tokio::task::AbortHandle;
+
+use super::Worker;
+use super::breaker::Verdict;
+use super::env::Intent;
+use crate::snapshot::PluginUse;
+use crate::snapshot::plugin::Guest;
+use crate::telemetry::metrics::{Kind, SeriesName};
+
+pub type VmHandle = Rc<RefCell<Vm<Guest>>>;
+
+/// Timers that one VM may have running.
+const TIMERS_PER_VM: usize = 1024;
+/// How long a retired VM may go on before `proxy_done` is no longer waited for.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// One plugin with one configuration on one worker.
+pub struct VmSlot {
+    pub plugin: Arc<PluginUse>,
+    current: RefCell<Option<VmHandle>>,
+    spare: RefCell<Option<Vm<Guest>>>,
+    hooks: Cell<Hooks>,
+    /// A VM was asked for and has not come yet.
+    waiting: Cell<bool>,
+    /// No snapshot uses this slot any more.
+    retired: Cell<bool>,
+    tasks: RefCell<Tasks>,
+}
+
+#[derive(Default)]
+struct Tasks {
+    tick: Option<AbortHandle>,
+    timers: usize,
+}
+
+/// Which hooks the VMs of a slot have, as bits.
+#[derive(Clone, Copy, Default)]
+struct Hooks(u32);
+
+impl Hooks {
+    fn of(vm: &Vm<Guest>) -> Self {
+        let mut hooks = 0;
+        for hook in Hook::SKIPPABLE.into_iter().chain([Hook::Delete, Hook::Tick]) {
+            if vm.has(hook) {
+                hooks |= 1 << hook as u32;
+            }
+        }
+        Self(hooks)
+    }
+
+    fn has(self, hook: Hook) -> bool {
+        self.0 & (1 << hook as u32) != 0
+    }
+}
+
+impl VmSlot {
+    /// A slot with the VMs that were prepared for it; the first serves, another waits as its spare.
+    pub fn new(plugin: Arc<PluginUse>, vms: Vec<Vm<Guest>>) -> Rc<Self> {
+        let mut vms = vms.into_iter();
+        let current = vms.next();
+        let hooks = current.as_ref().map(Hooks::of).unwrap_or_default();
+        Rc::new(Self {
+            plugin,
+            current: RefCell::new(current.map(|vm| Rc::new(RefCell::new(vm)))),
+            spare: RefCell::new(vms.next()),
+            hooks: Cell::new(hooks),
+            waiting: Cell::new(false),
+            retired: Cell::new(false),
+            tasks: RefCell::default(),
+        })
+    }
+
+    /// The VM that new exchanges use.
+    pub fn current(&self) -> Option<VmHandle> {
+        self.current.borrow().clone()
+    }
+
+    pub fn has(&self, hook: Hook) -> bool {
+        self.hooks.get().has(hook)
+    }
+
+    /// Whether its constructor must run even where no hook would.
+    pub fn creates_contexts(&self) -> bool {
+        self.has(Hook::ContextCreate)
+    }
+
+    /// Whether it has any hook that sees requests or responses.
+    pub fn has_message_hooks(&self) -> bool {
+        self.has(Hook::RequestHeaders)
+            || self.has(Hook::RequestBody)
+            || self.has(Hook::RequestTrailers)
+            || self.has_response_hooks()
+    }
+
+    pub fn has_response_hooks(&self) -> bool {
+        self.has(Hook::ResponseHeaders) || self.has(Hook::ResponseBody) || self.has(Hook::ResponseTrailers)
+    }
+
+    /// Carries out what the VM asked for while it was prepared.
+    pub fn activate(self: &Rc<Self>, worker: &Rc<Worker>) {
+        if let Some(vm) = self.current() {
+            let recorded = std::mem::take(&mut vm.borrow_mut().own_host().outbox);
+            worker.carry_out(recorded);
+        }
+    }
+
+    /// A VM has ended: reports it, tells the exchanges that were in it, and puts the spare in its place.
+    pub fn faulted(self: Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle, fault: &Fault) {
+        if fault.reason == FaultReason::VmLost {
+            return;
+        }
+        let spec = &self.plugin.spec;
+        let labels = [
+            ("plugin", spec.plugin.as_str()),
+            ("version", &spec.version),
+            ("hook", fault.hook.as_str()),
+            ("reason", fault.reason.as_str()),
+        ];
+        let name = SeriesName::new("sidegate_plugin_faults_total", &labels);
+        worker.process.metrics.series(Kind::Counter, &name).add_shared(1);
+        tracing::error!(plugin = spec.plugin, version = spec.version, hook = %fault.hook, reason = %fault.reason, "{}", fault.detail);
+        worker.process.health.note(&spec.plugin, &fault.to_string());
+        // Others with an open context learn it where they wait, or at their next hook.
+        let lost: Vec<_> = vm.borrow().streams().collect();
+        worker.with_env(|env| {
+            for key in lost {
+                if let Some(view) = env.view(key) {
+                    view.asked.vm_lost = true;
+                    view.asked.wake();
+                }
+            }
+        });
+        let serving = self.current.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, vm));
+        if !serving {
+            return;
+        }
+        if let Some(tick) = self.tasks.borrow_mut().tick.take() {
+            tick.abort();
+        }
+        let verdict = worker.process.health.fault(&spec.plugin, &self.plugin.module.digest, Instant::now());
+        let spare = self.spare.borrow_mut().take();
+        // An open breaker means that this version gets no VM, not even the one that is ready.
+        let spare = spare.filter(|_| !matches!(verdict, Verdict::Open(_)));
+        *self.current.borrow_mut() = spare.map(|vm| Rc::new(RefCell::new(vm)));
+        self.activate(worker);
+        self.request(worker, verdict.delay());
+    }
+
+    /// Asks for a VM when there is none and none is on its way.
+    pub fn wants_vm(self: &Rc<Self>, worker: &Rc<Worker>) {
+        if self.current.borrow().is_none() && !self.waiting.get() {
+            let delay =
+                worker.process.health.delay(&self.plugin.spec.plugin, &self.plugin.module.digest, Instant::now());
+            self.request(worker, delay);
+        }
+    }
+
+    fn request(self: &Rc<Self>, worker: &Rc<Worker>, delay: Duration) {
+        if self.retired.get() || self.waiting.replace(true) {
+            return;
+        }
+        let (slot, worker) = (self.clone(), worker.clone());
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(delay).await;
+            worker.request_vm(&slot.plugin);
+        });
+    }
+
+    /// A VM that was asked for is here, or could not be made.
+    pub fn arrived(self: &Rc<Self>, worker: &Rc<Worker>, vm: Result<Vm<Guest>, Fault>) {
+        self.waiting.set(false);
+        match vm {
+            Ok(vm) if self.current.borrow().is_none() => {
+                self.hooks.set(Hooks::of(&vm));
+                *self.current.borrow_mut() = Some(Rc::new(RefCell::new(vm)));
+                self.activate(worker);
+                self.request(worker, Duration::ZERO);
+            }
+            Ok(vm) => *self.spare.borrow_mut() = Some(vm),
+            Err(fault) => {
+                let spec = &self.plugin.spec;
+                tracing::error!(plugin = spec.plugin, version = spec.version, hook = %fault.hook, reason = %fault.reason, "{}", fault.detail);
+                let verdict = worker.process.health.fault(&spec.plugin, &self.plugin.module.digest, Instant::now());
+                self.request(worker, verdict.delay());
+            }
+        }
+    }
+
+    /// An exchange has given its context back: a retired VM without contexts says farewell.
+    pub fn released(self: &Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle) {
+        if self.retired.get() && vm.borrow().contexts() == 0 {
+            self.farewell(worker, vm.clone());
+        }
+    }
+
+    /// No new exchange comes here any more.
+    pub fn retire(self: &Rc<Self>, worker: &Rc<Worker>) {
+        self.retired.set(true);
+        self.spare.borrow_mut().take();
+        if let Some(vm) = self.current()
+            && vm.borrow().contexts() == 0
+        {
+            self.farewell(worker, vm);
+        }
+    }
+
+    /// `on_done` of the root, time for it to finish, `on_delete`.
+    fn farewell(self: &Rc<Self>, worker: &Rc<Worker>, vm: VmHandle) {
+        if self.current.borrow_mut().take().is_none() {
+            return;
+        }
+        let (slot, worker) = (self.clone(), worker.clone());
+        tokio::task::spawn_local(async move {
+            let finished = worker.call(&vm, |vm, env| vm.finish(env)).unwrap_or(true);
+            worker.settle();
+            let until = Instant::now() + FAREWELL;
+            if !finished {
+                while Instant::now() < until && !vm.borrow().is_finished() && !vm.borrow().is_dead() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+            if let Some(tick) = slot.tasks.borrow_mut().tick.take() {
+                tick.abort();
+            }
+            let _ = worker.call(&vm, |vm, env| vm.delete_root(env));
+            worker.forget(slot.plugin.spec.tag);
+        });
+    }
+
+    fn set_tick(self: &Rc<Self>, worker: &Rc<Worker>, period: Option<Duration>) {
+        let mut tasks = self.tasks.borrow_mut();
+        if let Some(tick) = tasks.tick.take() {
+            tick.abort();
+        }
+        let (Some(period), Some(vm)) = (period, self.current()) else { return };
+        let (slot, worker) = (self.clone(), worker.clone());
+        let task = tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(period).await;
+                if let Err(fault) = worker.call(&vm, |vm, env| vm.tick(env)) {
+                    slot.faulted(&worker, &vm, &fault);
+                    return;
+                }
+                worker.settle();
+            }
+        });
+        tasks.tick = Some(task.abort_handle());
+    }
+
+    fn set_timer(self: &Rc<Self>, worker: &Rc<Worker>, id: u32, delay: Duration) {
+        let Some(vm) = self.current() else { return };
+        if self.tasks.borrow().timers >= TIMERS_PER_VM {
+            tracing::warn!(plugin = self.plugin.name, "more than {TIMERS_PER_VM} timers: one was dropped");
+            return;
+        }
+        self.tasks.borrow_mut().timers += 1;
+        let (slot, worker) = (self.clone(), worker.clone());
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(delay).await;
+            slot.tasks.borrow_mut().timers -= 1;
+            let data = id.to_le_bytes().to_vec();
+            let result = worker.call(&vm, |vm, env| vm.foreign_function(env, super::foreign::TIMER_FUNCTION, data));
+            slot.after(&worker, &vm, result);
+        });
+    }
+
+    /// Ends a call that no exchange made.
+    fn after(self: Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle, result: Result<(), Fault>) {
+        match result {
+            Ok(()) => worker.settle(),
+            Err(fault) => self.faulted(worker, vm, &fault),
+        }
+    }
+
+    fn queue_ready(self: Rc<Self>, worker: &Rc<Worker>, queue: u32) {
+        if let Some(vm) = self.current() {
+            let result = worker.call(&vm, |vm, env| vm.queue_ready(env, queue));
+            self.after(worker, &vm, result);
+        }
+    }
+
+    fn callout(self: Rc<Self>, worker: &Rc<Worker>, id: u32, call: sidegate_wasm_host::Callout) {
+        let Some(vm) = self.current() else { return };
+        let worker = worker.clone();
+        tokio::task::spawn_local(async move {
+            let answer = crate::upstream::callout::send(&worker, call).await;
+            let result = worker.call(&vm, |vm, env| vm.callout_response(env, id, answer));
+            self.after(&worker, &vm, result);
+        });
+    }
+}
+
+/// All slots of a worker by tag, also those of older snapshots that still serve.
+pub type Slots = RefCell<HashMap<u64, Rc<VmSlot>>>;
+
+impl Worker {
+    /// Does what guests asked for. `settle` calls this when there is anything.
+    pub(super) fn carry_out(self: &Rc<Self>, intents: Vec<Intent>) {
+        for intent in intents {
+            match intent {
+                Intent::Tick { tag, period } => {
+                    if let Some(slot) = self.slot(tag) {
+                        slot.set_tick(self, period);
+                    }
+                }
+                Intent::Timer { tag, id, delay } => {
+                    if let Some(slot) = self.slot(tag) {
+                        slot.set_timer(self, id, delay);
+                    }
+                }
+                Intent::Callout { tag, id, call, .. } => {
+                    if let Some(slot) = self.slot(tag) {
+                        slot.callout(self, id, call);
+                    }
+                }
+                Intent::QueueReady { owner, queue } => self.send_queue_ready(owner, queue),
+            }
+        }
+    }
+
+    /// A queue of a VM on this worker has an item.
+    pub fn queue_ready(self: &Rc<Self>, tag: u64, queue: u32) {
+        if let Some(slot) = self.slot(tag) {
+            let worker = self.clone();
+            // A task of its own: the item may have come from inside a hook.
+            tokio::task::spawn_local(async move { slot.queue_ready(&worker, queue) });
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The thread of a worker: a runtime of its own, a loop over its mailbox, and a slow sweep over what may have stalled.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::counters::Counters;
+use super::env::{Env, Process};
+use super::{Commit, Message, Phase, VmOrder, Worker, WorkerSnapshot};
+use crate::downstream;
+use crate::snapshot::{Address, Clusters, Node, Snapshot};
+use crate::upstream::pool::Pools;
+
+/// How often stalled connections and idle pools are looked for: the resolution of those timeouts.
+const SWEEP: Duration = Duration::from_millis(500);
+/// Stack of a worker thread: four times what a guest may use, and room for ours.
+const STACK: usize = 4 << 20;
+
+/// What a worker starts with.
+pub struct Start {
+    pub index: usize,
+    pub process: Arc<Process>,
+    pub mailbox: mpsc::Receiver<Message>,
+    pub mailboxes: Arc<[mpsc::Sender<Message>]>,
+    pub orders: mpsc::UnboundedSender<VmOrder>,
+    /// Connections that this worker may hold.
+    pub max_connections: usize,
+}
+
+/// Starts the thread. It ends when its mailbox is closed, or drained and idle.
+pub fn spawn(start: Start) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("worker-{}", start.index)).stack_size(STACK).spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().event_interval(61).build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!("worker cannot start: {error}");
+                return;
+            }
+        };
+        LocalSet::new().block_on(&runtime, run(start));
+    })
+}
+
+async fn run(start: Start) {
+    let Start { index, process, mut mailbox, mailboxes, orders, max_connections } = start;
+    let empty = Arc::new(Snapshot::empty());
+    let env = Env::new(index, process.clone(), Arc::<Clusters>::default(), Arc::<Node>::default());
+    let worker = Rc::new(Worker {
+        index,
+        counters: Counters::new(&process),
+        process,
+        env: RefCell::new(Box::new(env)),
+        snapshot: RefCell::new(Rc::new(WorkerSnapshot { shared: empty, slots: Vec::new() })),
+        slots: RefCell::default(),
+        pools: Pools::default(),
+        connections: RefCell::new(Slab::new()),
+        phase: Cell::new(Phase::Serving),
+        orders,
+        mailboxes,
+    });
+    let mut accepting = Accepting { max_connections, loops: HashMap::new() };
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            message = mailbox.recv() => match message {
+                Some(Message::Commit(commit)) => accepting.commit(&worker, *commit),
+                Some(Message::Vm { tag, vm }) => {
+                    if let Some(slot) = worker.slot(tag) {
+                        slot.arrived(&worker, *vm);
+                    }
+                }
+                Some(Message::QueueReady { tag, queue }) => worker.queue_ready(tag, queue),
+                Some(Message::Drain(phase)) => accepting.drain(&worker, phase),
+                None => return,
+            },
+            _ = sweep.tick() => {
+                let now = Instant::now();
+                downstream::connection::sweep(&worker, now);
+                worker.sweep_pools(now);
+            }
+        }
+        if worker.phase.get() == Phase::Closing && worker.connections.borrow().is_empty() {
+            return;
+        }
+    }
+}
+
+/// The accept loops of a worker.
+struct Accepting {
+    max_connections: usize,
+    loops: HashMap<Address, tokio::task::AbortHandle>,
+}
+
+impl Accepting {
+    fn commit(&mut self, worker: &Rc<Worker>, commit: Commit) {
+        let Commit { snapshot, vms, sockets, done } = commit;
+        worker.commit(snapshot.clone(), vms);
+        self.loops.retain(|address, task| {
+            let kept = snapshot.listeners.iter().any(|listener| listener.address == *address);
+            if !kept {
+                task.abort();
+            }
+            kept
+        });
+        for (address, socket) in sockets {
+            match downstream::accept(worker, address.clone(), socket, self.max_connections) {
+                Ok(task) => {
+                    self.loops.insert(address, task);
+                }
+                Err(error) => tracing::error!(%address, "cannot accept: {error}"),
+            }
+        }
+        let _ = done.send(());
+    }
+
+    /// Goes on towards the end. Outbound listeners accept until exit.
+    fn drain(&mut self, worker: &Rc<Worker>, phase: Phase) {
+        worker.phase.set(phase);
+        if phase == Phase::Closing {
+            let snapshot = worker.snapshot();
+            self.loops.retain(|address, task| {
+                let outbound = snapshot.shared.listeners.iter().any(|listener| {
+                    listener.address == *address && listener.direction == crate::snapshot::Direction::Outbound
+                });
+                if !outbound {
+                    task.abort();
+                }
+                outbound
+            });
+        }
+        for (_, connection) in worker.connections.borrow().iter() {
+            connection.drain(phase);
+        }
+    }
+}

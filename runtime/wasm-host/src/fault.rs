@@ -1,0 +1,61 @@
+//! What is known when a VM ends: the hook, the reason, the guest's backtrace.
+
+use std::fmt;
+
+use crate::hooks::Hook;
+use crate::limits;
+
+/// The end of a VM. It is never called again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{reason} in {hook}: {detail}")]
+pub struct Fault {
+    pub hook: Hook,
+    pub reason: FaultReason,
+    pub detail: String,
+}
+
+impl Fault {
+    pub(crate) fn new(hook: Hook, reason: FaultReason, detail: impl fmt::Display) -> Self {
+        let mut detail = detail.to_string();
+        if let Some((end, _)) = detail.char_indices().find(|(at, _)| *at >= limits::FAULT_TEXT) {
+            detail.truncate(end);
+        }
+        Self { hook, reason, detail }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FaultReason {
+    /// The guest trapped: panic, unreachable, out of bounds, stack overflow.
+    Trap,
+    /// It used up its CPU time.
+    Deadline,
+    /// It trapped after it was refused memory.
+    Memory,
+    /// `on_vm_start` or `on_configure` returned false.
+    Refused,
+    /// The VM ended in another exchange's hook.
+    VmLost,
+    /// A bug of ours, caught at the boundary, or an engine that has no room for another VM.
+    Host,
+}
+
+impl FaultReason {
+    /// The value of the `reason` label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Refused => "refused",
+            Self::VmLost => "vm_lost",
+            Self::Host => "host",
+        }
+    }
+}
+
+impl fmt::Display for FaultReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,205 @@
+//! What a guest does with its exchange: properties, local responses, continue, close, effective context.
+
+use wasmtime::Caller;
+
+use super::{answer, open};
+use crate::abi::{Direction, LogLevel, Status};
+use crate::context::{ROOT, StreamContext};
+use crate::host::{Host, LocalReply};
+use crate::memory::{give, slice};
+use crate::state::State;
+use crate::{limits, pairs};
+
+//= proxy-wasm 0.2.1 #proxy_get_property: a path is segments joined by NUL.
+pub(super) fn property<H: Host>(
+    mut caller: Caller<'_, State<H>>,
+    path: u32,
+    path_len: u32,
+    out: u32,
+    out_len: u32,
+) -> wasmtime::Result<u32> {
+    let _ = open!(caller, Property);
+    let status = give(&mut caller, out, out_len, |memory, state, value| {
+        let path = slice(memory, path, path_len)?;
+        let path = path.strip_suffix(b"\0").unwrap_or(path);
+        match read_property(state, path, value) {
+            Status::Ok => Ok(()),
+            status => Err(status),
+        }
+    })?;
+    Ok(status as u32)
+}
+
+fn read_property<H: Host>(state: &mut State<H>, path: &[u8], value: &mut Vec<u8>) -> Status {
+    let spec = match path {
+        b"" => return Status::SerializationFailure,
+        b"plugin_name" => Some(&state.spec.plugin),
+        b"plugin_root_id" => Some(&state.spec.root_id),
+        b"plugin_vm_id" => Some(&state.spec.vm_id),
+        _ => None,
+    };
+    if let Some(text) = spec {
+        value.extend_from_slice(text.as_bytes());
+        return Status::Ok;
+    }
+    if let Some(context) = state.contexts.acting_stream() {
+        let (key, open) = (context.stream, context.open);
+        if let Some(stream) = state.host.stream(key) {
+            match stream.property(path, open, value) {
+                Status::NotFound => {}
+                status => return status,
+            }
+        }
+    }
+    let spec = state.spec.clone();
+    state.host.property(&spec, path, value)
+}
+
+pub(super) fn set_property<H: Host>(
+    mut caller: Caller<'_, State<H>>,
+    path: u32,
+    path_len: u32,
+    value: u32,
+    value_len: u32,
+) -> wasmtime::Result<u32> {
+    let (memory, state) = open!(caller, SetProperty);
+    answer(slice(memory, path, path_len).and_then(|path| {
+        let value = slice(memory, value, value_len)?;
+        let key = state.contexts.acting_stream().ok_or(Status::NotFound)?.stream;
+        if value.len() > limits::PROPERTY_BYTES {
+            // SDKs trap on any other answer, and a quota must not cost a VM.
+            let text =
+                format!("a property of {} bytes was dropped: the limit is {}", value.len(), limits::PROPERTY_BYTES);
+            state.host.log(&state.spec, Some(key), LogLevel::Warn, text.as_bytes());
+            return Ok(());
+        }
+        let stream = state.host.stream(key).ok_or(Status::NotFound)?;
+        match stream.set_property(path, value) {
+            Status::Ok => Ok(()),
+            status => Err(status),
+        }
+    }))
+}
+
+//= proxy-wasm 0.2.1 #proxy_send_local_response. In on_log, on_done and on_delete it does nothing.
+#[expect(clippy::too_many_arguments, reason = "the ABI's own signature")]
+pub(super) fn local_response<H: Host>(
+    mut caller: Caller<'_, State<H>>,
+    status: u32,
+    details: u32,
+    details_len: u32,
+    body: u32,
+    body_len: u32,
+    headers: u32,
+    headers_len: u32,
+    grpc_status: i32,
+) -> wasmtime::Result<u32> {
+    let (memory, state) = open!(caller, LocalResponse);
+    answer((|| {
+        let details = slice(memory, details, details_len)?;
+        let body = slice(memory, body, body_len)?;
+        let headers = slice(memory, headers, headers_len)?;
+        let Some(context) = living_stream(state) else { return Ok(()) };
+        context.marks.replied = true;
+        let key = context.stream;
+        let headers = pairs::decode(headers).unwrap_or_default();
+        let reply = LocalReply {
+            status,
+            details: String::from_utf8_lossy(details).replace(' ', "_"),
+            headers: headers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
+            body: body.to_vec(),
+            grpc_status,
+        };
+        if let Some(stream) = state.host.stream(key) {
+            stream.local_reply(reply);
+        }
+        Ok(())
+    })())
+}
+
+pub(super) fn continue_request<H: Host>(mut caller: Caller<'_, State<H>>) -> wasmtime::Result<u32> {
+    let (_, state) = open!(caller, ContinueRequest);
+    answer(resume(state, Direction::Request))
+}
+
+pub(super) fn continue_response<H: Host>(mut caller: Caller<'_, State<H>>) -> wasmtime::Result<u32> {
+    let (_, state) = open!(caller, ContinueResponse);
+    answer(resume(state, Direction::Response))
+}
+
+//= proxy-wasm 0.2.1 #proxy_continue_stream: 0 request, 1 response, 2 and 3 are for TCP.
+pub(super) fn continue_stream<H: Host>(mut caller: Caller<'_, State<H>>, stream: u32) -> wasmtime::Result<u32> {
+    let (_, state) = open!(caller, ContinueStream);
+    answer(match stream {
+        0 => resume(state, Direction::Request),
+        1 => resume(state, Direction::Response),
+        2 => Ok(()),
+        3 => Err(Status::Unimplemented),
+        _ => Err(Status::BadArgument),
+    })
+}
+
+/// The stream that a call acts on, unless it is the one whose end the running hook reports: there is nothing left to
+/// answer, resume or reset then.
+fn living_stream<H: Host>(state: &mut State<H>) -> Option<&mut StreamContext> {
+    if state.hook.ends_stream() && state.contexts.acting() == state.contexts.current {
+        return None;
+    }
+    state.contexts.acting_stream()
+}
+
+fn resume<H: Host>(state: &mut State<H>, direction: Direction) -> Result<(), Status> {
+    let Some(context) = living_stream(state) else { return Ok(()) };
+    let key = context.stream;
+    context.open.close(direction);
+    match direction {
+        Direction::Request => context.marks.resumed_request = true,
+        Direction::Response => context.marks.resumed_response = true,
+    }
+    if let Some(stream) = state.host.stream(key) {
+        stream.resume(direction);
+    }
+    Ok(())
+}
+
+pub(super) fn close_stream<H: Host>(mut caller: Caller<'_, State<H>>, stream: u32) -> wasmtime::Result<u32> {
+    let (_, state) = open!(caller, CloseStream);
+    if stream > 3 {
+        return answer(Err(Status::BadArgument));
+    }
+    let key = living_stream(state).map(|context| context.stream);
+    if let Some(stream) = key.and_then(|key| state.host.stream(key)) {
+        stream.close();
+    }
+    answer(Ok(()))
+}
+
+/// ABI 0.1.0; later versions use the foreign function of this name.
+pub(super) fn clear_route_cache<H: Host>(mut caller: Caller<'_, State<H>>) -> wasmtime::Result<u32> {
+    let (_, state) = open!(caller, ClearRouteCache);
+    let stream = state.contexts.acting_stream().map(|context| context.stream);
+    let spec = state.spec.clone();
+    let status = state.host.foreign(&spec, stream, "clear_route_cache", &[], &mut Vec::new());
+    answer(if stream.is_some() && status == Status::Ok { Ok(()) } else { Err(Status::NotFound) })
+}
+
+//= proxy-wasm 0.2.1 #proxy_set_effective_context: 0 goes back to the current one, an unknown id is "bad argument".
+pub(super) fn set_effective_context<H: Host>(mut caller: Caller<'_, State<H>>, id: u32) -> wasmtime::Result<u32> {
+    let (_, state) = open!(caller, SetEffectiveContext);
+    if id != 0 && !state.contexts.knows(id) {
+        return answer(Err(Status::BadArgument));
+    }
+    state.contexts.effective = id;
+    answer(Ok(()))
+}
+
+//= proxy-wasm 0.2.1 #proxy_done: only a root that was asked to finish can be done.
+pub(super) fn done<H: Host>(mut caller: Caller<'_, State<H>>) -> wasmtime::Result<u32> {
+    let (_, state) = open!(caller, Done);
+    if !state.root_pending_done || state.contexts.acting() != ROOT.0 {
+        return answer(Err(Status::NotFound));
+    }
+    state.root_pending_done = false;
+    state.root_done = true;
+    answer(Ok(()))
+}

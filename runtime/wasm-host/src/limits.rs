@@ -1,0 +1,67 @@
+//! Every bound of the host in one place: unit and reason. What an operator may set is in [`Limits`]; the rest is fixed.
+
+use std::time::Duration;
+
+/// What the operator sets per plugin (`plugins[].limits`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// CPU time of the thread that one hook may use. Default 10 ms: a hundred times what a heavy filter needs.
+    pub cpu_per_call: Duration,
+    /// CPU time of start, `on_vm_start` and `on_configure` together. Default 1 s.
+    pub configure: Duration,
+    /// Linear memory in bytes. Default 32 MiB.
+    pub memory: usize,
+    /// Callouts one VM may have under way for one exchange. Default 8.
+    pub callouts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cpu_per_call: Duration::from_millis(10),
+            configure: Duration::from_secs(1),
+            memory: 32 << 20,
+            callouts: 8,
+        }
+    }
+}
+
+/// A module file in bytes: 32 MiB holds the largest known Go filters several times over.
+pub const MODULE_BYTES: usize = 32 << 20;
+/// Table elements in all tables of a VM: function tables of known modules stay below 5,000.
+pub const TABLE_ELEMENTS: usize = 10_000;
+/// Guest stack in bytes; worker threads have at least four times as much.
+pub const STACK_BYTES: usize = 512 << 10;
+/// Wall time that a hook may last while its CPU budget is unused (the thread was descheduled).
+pub const HOOK_WALL: Duration = Duration::from_secs(1);
+/// One epoch tick: the resolution of the CPU limit.
+pub const TICK: Duration = Duration::from_millis(1);
+/// The smallest period a guest may ask its timer for.
+pub const TIMER_MIN: Duration = Duration::from_millis(1);
+/// Bytes of one serialized header map from a guest; Envoy's value.
+pub const PAIRS_BYTES: usize = 1 << 20;
+/// Entries of one serialized header map from a guest; Envoy's value.
+pub const PAIRS_COUNT: usize = 1024;
+/// Bytes of one `random_get`; Envoy's value.
+pub const RANDOM_BYTES: u32 = 64 << 10;
+/// Bytes of one log line; longer ones are dropped and counted.
+pub const LOG_BYTES: usize = 8 << 10;
+/// Bytes of an unfinished line that a guest writes to stdout or stderr piecemeal.
+pub const STDIO_BYTES: usize = 8 << 10;
+/// Bytes kept of a property written by a guest.
+pub const PROPERTY_BYTES: usize = 64 << 10;
+/// Bytes of the host's reusable copy buffer that are kept between hostcalls.
+pub const COPY_KEPT: usize = 64 << 10;
+/// Metrics that one VM may define, over all kinds; the host's series quota usually bites first.
+pub const METRIC_IDS: usize = 1 << 16;
+/// Items in one queue, and bytes of one item.
+pub const QUEUE_ITEMS: usize = 1024;
+pub const QUEUE_ITEM_BYTES: usize = 64 << 10;
+/// Queues that one vmId may register.
+pub const QUEUES: usize = 64;
+/// Keys of shared data under one vmId; bytes are bounded by the operator.
+pub const SHARED_KEYS: usize = 16 << 10;
+/// Wasm frames shown in a trap's backtrace.
+pub const BACKTRACE_FRAMES: usize = 20;
+/// Bytes of a fault's description.
+pub const FAULT_TEXT: usize = 4 << 10;

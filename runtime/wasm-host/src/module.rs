@@ -1,0 +1,231 @@
+//! Bytes to checked, compiled code: ABI version, imports, exports, hooks worth calling.
+
+use std::collections::{HashMap, HashSet};
+
+use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
+use wasmtime::{ExternType, FuncType, InstancePre};
+
+use crate::abi::AbiVersion;
+use crate::engine::Engine;
+use crate::hooks::Hook;
+use crate::host::Host;
+use crate::limits;
+use crate::state::State;
+use crate::trivial::{self, Trivial};
+
+/// Why bytes are not a module that can run here.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("module has {0} bytes, more than the {max} allowed", max = limits::MODULE_BYTES)]
+    TooLarge(usize),
+    #[error("not a WebAssembly module: {0}")]
+    Malformed(String),
+    #[error("is a WebAssembly component; Proxy-Wasm filters are core modules")]
+    Component,
+    #[error("exports no proxy_abi_version_0_1_0, _0_2_0 or _0_2_1: not a Proxy-Wasm filter, or of an unknown version")]
+    NoAbiVersion,
+    #[error("exports no memory named \"memory\"")]
+    NoMemory,
+    #[error("exports neither malloc nor proxy_on_memory_allocate")]
+    NoAllocator,
+    #[error("exports {export} with another signature than the ABI's: {found}")]
+    Signature { export: &'static str, found: String },
+    #[error("cannot be linked: {0}")]
+    Link(String),
+    #[error("compiled code cannot be loaded: {0}")]
+    Artifact(String),
+}
+
+/// What a module says about itself, read without running or compiling it.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    pub abi: AbiVersion,
+    /// Exported functions.
+    pub exports: HashSet<String>,
+    /// `module.name` of every import.
+    pub imports: Vec<String>,
+    /// Hooks that our SDK's macro declared as the only ones with an effect.
+    pub declared: Option<HashSet<String>>,
+    pub(crate) trivial: HashMap<String, Trivial>,
+}
+
+impl Outline {
+    /// Reads and checks the outline of a module.
+    pub fn read(wasm: &[u8]) -> Result<Self, LoadError> {
+        if wasm.len() > limits::MODULE_BYTES {
+            return Err(LoadError::TooLarge(wasm.len()));
+        }
+        if Parser::is_component(wasm) {
+            return Err(LoadError::Component);
+        }
+        let scan = Scan::run(wasm).map_err(|error| LoadError::Malformed(error.to_string()))?;
+        let abi = AbiVersion::ALL
+            .into_iter()
+            .rev()
+            .find(|abi| scan.functions.contains_key(abi.marker()))
+            .ok_or(LoadError::NoAbiVersion)?;
+        if !scan.memory {
+            return Err(LoadError::NoMemory);
+        }
+        if !scan.functions.contains_key("malloc") && !scan.functions.contains_key("proxy_on_memory_allocate") {
+            return Err(LoadError::NoAllocator);
+        }
+        let trivial =
+            scan.functions.iter().filter_map(|(name, index)| Some((name.clone(), *scan.trivial.get(index)?))).collect();
+        Ok(Self {
+            abi,
+            exports: scan.functions.into_keys().collect(),
+            imports: scan.imports,
+            declared: scan.declared,
+            trivial,
+        })
+    }
+
+    /// Whether calling this hook can have an effect.
+    pub fn acts(&self, hook: Hook) -> bool {
+        let name = hook.export();
+        if !self.exports.contains(name) {
+            return false;
+        }
+        if self.declared.as_ref().is_some_and(|declared| hook.may_be_skipped() && !declared.contains(name)) {
+            return false;
+        }
+        match self.trivial.get(name) {
+            Some(Trivial::Nothing) => false,
+            Some(Trivial::Constant(value)) => *value != hook.neutral(),
+            None => true,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Scan {
+    functions: HashMap<String, u32>,
+    memory: bool,
+    imports: Vec<String>,
+    declared: Option<HashSet<String>>,
+    trivial: HashMap<u32, Trivial>,
+    imported_functions: u32,
+}
+
+impl Scan {
+    fn run(wasm: &[u8]) -> Result<Self, wasmparser::BinaryReaderError> {
+        let mut scan = Self::default();
+        let mut code = 0;
+        for payload in Parser::new(0).parse_all(wasm) {
+            match payload? {
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        let import = import?;
+                        scan.imports.push(format!("{}.{}", import.module, import.name));
+                        scan.imported_functions +=
+                            u32::from(matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)));
+                    }
+                }
+                Payload::ExportSection(section) => {
+                    for export in section {
+                        let export = export?;
+                        match export.kind {
+                            ExternalKind::Func => {
+                                scan.functions.insert(export.name.to_owned(), export.index);
+                            }
+                            ExternalKind::Memory => scan.memory |= export.name == "memory",
+                            _ => {}
+                        }
+                    }
+                }
+                Payload::CodeSectionEntry(body) => {
+                    if let Some(found) = trivial::body(&body)? {
+                        scan.trivial.insert(scan.imported_functions + code, found);
+                    }
+                    code += 1;
+                }
+                Payload::CustomSection(section) if section.name() == "sidegate.hooks" => {
+                    let names = String::from_utf8_lossy(section.data());
+                    let names = names.split(',').map(|name| name.trim().to_owned());
+                    scan.declared.get_or_insert_default().extend(names.filter(|name| !name.is_empty()));
+                }
+                _ => {}
+            }
+        }
+        Ok(scan)
+    }
+}
+
+/// Native code that is known to be ours: embedded in this binary, fresh from the compiler process, or read from a
+/// cache whose MAC was verified. Loading anything else would run it.
+#[derive(Clone, Copy)]
+pub struct Trusted<'a>(&'a [u8]);
+
+impl<'a> Trusted<'a> {
+    /// The caller states that [`compile`](crate::compile) wrote exactly these bytes.
+    pub fn vouch(artifact: &'a [u8]) -> Self {
+        Self(artifact)
+    }
+}
+
+/// Compiled code, checked and linked: ready to make VMs from on any thread.
+pub struct Module<H: Host> {
+    pub(crate) engine: Engine<H>,
+    pub(crate) pre: InstancePre<State<H>>,
+    pub(crate) outline: Outline,
+}
+
+impl<H: Host> Module<H> {
+    /// Checks `wasm`, then loads the artifact that [`compile`](crate::compile) made of it.
+    pub fn load(engine: &Engine<H>, wasm: &[u8], artifact: Trusted<'_>) -> Result<Self, LoadError> {
+        let outline = Outline::read(wasm)?;
+        let module = deserialize(engine.wasmtime(), &artifact).map_err(|error| LoadError::Artifact(text(&error)))?;
+        check_signatures(&module, outline.abi)?;
+        let linker = engine.linker(outline.abi).ok_or(LoadError::NoAbiVersion)?;
+        let pre = linker.instantiate_pre(&module).map_err(|error| LoadError::Link(text(&error)))?;
+        Ok(Self { engine: engine.clone(), pre, outline })
+    }
+
+    pub fn outline(&self) -> &Outline {
+        &self.outline
+    }
+}
+
+/// Compiles in this process, for tests and tools.
+impl<H: Host> Module<H> {
+    pub fn compile(engine: &Engine<H>, wasm: &[u8]) -> Result<Self, LoadError> {
+        Outline::read(wasm)?;
+        let artifact = crate::compile(engine.policy(), wasm).map_err(|error| LoadError::Malformed(text(&error)))?;
+        Self::load(engine, wasm, Trusted::vouch(&artifact))
+    }
+}
+
+/// Refuses hooks that could not be called as the ABI says.
+fn check_signatures(module: &wasmtime::Module, abi: AbiVersion) -> Result<(), LoadError> {
+    for hook in Hook::ALL {
+        let export = hook.export();
+        let Some(ExternType::Func(found)) = module.get_export(export) else { continue };
+        let (params, result) = hook.signature(abi);
+        let fits = found.params().len() == params
+            && found.results().len() == usize::from(result)
+            && found.params().chain(found.results()).all(|value| value.is_i32());
+        if !fits {
+            return Err(LoadError::Signature { export, found: describe(&found) });
+        }
+    }
+    Ok(())
+}
+
+/// `(i32, i64) -> i32`
+fn describe(found: &FuncType) -> String {
+    let list = |values: Vec<String>| values.join(", ");
+    let params = list(found.params().map(|value| value.to_string()).collect());
+    let results = list(found.results().map(|value| value.to_string()).collect());
+    if results.is_empty() { format!("({params})") } else { format!("({params}) -> {results}") }
+}
+
+#[expect(unsafe_code, reason = "the one place where native code enters; `Trusted` says who vouches for it")]
+fn deserialize(engine: &wasmtime::Engine, artifact: &Trusted<'_>) -> Result<wasmtime::Module, wasmtime::Error> {
+    // SAFETY: `Trusted` is made only by a caller who vouches that our own compiler wrote exactly these bytes.
+    unsafe { wasmtime::Module::deserialize(engine, artifact.0) }
+}
+
+fn text(error: &wasmtime::Error) -> String {
+    format!("{error:#}")
+}

@@ -1,0 +1,108 @@
+//! Write a filter as one async function; run it in any Proxy-Wasm host.
+//!
+//! ```
+//! use sidegate_sdk::{Filter, Next, Request, Response, Result, config, filter, testing};
+//!
+//! #[config]
+//! struct Greeter {
+//!     greeting: String,
+//! }
+//!
+//! #[filter]
+//! impl Filter for Greeter {
+//!     async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
+//!         req.headers_mut().set("x-seen", "yes")?;
+//!         let mut res = next.run(req).await?;
+//!         res.headers_mut().set("x-greeting", &self.greeting)?;
+//!         Ok(res)
+//!     }
+//! }
+//!
+//! let filter = testing::Filter::<Greeter>::configure(r#"{"greeting": "hi"}"#).unwrap();
+//! let outcome = filter.get("/").run();
+//! assert_eq!(outcome.request().unwrap().header("x-seen"), Some("yes"));
+//! assert_eq!(outcome.header("x-greeting"), Some("hi"));
+//! ```
+//!
+//! [`Filter`] is where to read next, then [`testing`]. A crate that holds a filter has
+//! `crate-type = ["cdylib", "rlib"]` and is built for `wasm32-wasip1`; one crate holds one filter. The module speaks
+//! Proxy-Wasm 0.2.1 and exports only the hooks that the filter uses.
+//!
+//! What the SDK refuses: a host status is never unwrapped, nothing is called in `drop`, and no code of a filter needs
+//! `unsafe` (`#![forbid(unsafe_code)]` works).
+
+#[cfg(target_arch = "wasm32")]
+mod abi;
+mod body;
+mod callout;
+mod config;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "some parts only run under a host"))]
+mod dispatch;
+mod error;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod exports;
+mod filter;
+mod headers;
+mod host;
+mod link;
+pub mod log;
+mod message;
+pub mod metrics;
+mod next;
+mod pairs;
+pub mod properties;
+pub mod shared;
+mod sleep;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+mod view;
+mod waiting;
+
+pub use body::{Bodies, Chunk, Mode};
+pub use callout::{Answer, Callout};
+pub use config::{Problem, Setup, Severity, escape as escape_pointer};
+pub use error::{Error, Result, Status};
+pub use filter::{Config, Filter};
+pub use headers::{Headers, HeadersMut};
+pub use message::{Request, Response};
+pub use next::Next;
+pub use sidegate_matching as matching;
+pub use sidegate_sdk_macros::{config, filter};
+pub use sleep::sleep;
+pub use view::{LogView, RequestHead};
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use schemars;
+pub use serde;
+pub use serde_json;
+
+/// For code written by `#[filter]`.
+#[doc(hidden)]
+pub mod private {
+    #[cfg(target_arch = "wasm32")]
+    pub use crate::exports;
+    pub use crate::filter::Uses;
+}
+
+/// Asks the host's foreign functions by name, such as `clear_route_cache`.
+///
+/// # Errors
+/// If the function refuses its argument; a host that does not know it answers `None`.
+///
+/// ```
+/// # use sidegate_sdk::{Filter, Next, Request, Response, Result, config, filter, testing};
+/// # #[config] struct Probe {}
+/// #[filter]
+/// impl Filter for Probe {
+///     async fn handle(&self, req: Request, next: Next) -> Result<Response> {
+///         sidegate_sdk::foreign("clear_route_cache", b"")?;
+///         Ok(next.forward(req))
+///     }
+/// }
+/// # assert_eq!(testing::Filter::<Probe>::configure("{}").unwrap().get("/").run().status(), 200);
+/// ```
+pub fn foreign(name: &str, argument: &[u8]) -> Result<Option<Vec<u8>>> {
+    let hook = host::Hook::running();
+    Ok(host::foreign(&hook, name, argument)?.map(std::borrow::Cow::into_owned))
+}

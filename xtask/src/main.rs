@@ -1,0 +1,118 @@
+//! `cargo xtask`: everything that a plain cargo command cannot do alone. Needs a Rust toolchain and nothing else;
+//! what it prints about a step that failed is the command that repeats it.
+
+mod bench;
+mod build;
+mod command;
+mod demo;
+mod profile;
+mod test;
+mod workspace;
+
+use std::env;
+use std::process::ExitCode;
+
+use command::Failure;
+use profile::Profile;
+use workspace::Workspace;
+
+const USAGE: &str = "\
+cargo xtask build [--profile release|dev]
+        target/release/sidegate (or target/debug/sidegate) and target/filters/*.wasm
+cargo xtask demo [--check] [--profile release|dev]
+        the quickstart: two services, the proxy, three requests to try; --check tries them itself;
+        SIDEGATE_BIN names a binary to use instead of building one
+cargo xtask test [--peers] [--quick NAME]
+        all that CI runs; --peers adds the comparison with other proxies; --quick only tests whose name has NAME
+cargo xtask bench [NAME]
+        one of the project's benchmarks";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    let Some((name, rest)) = arguments.split_first() else { return Err(usage("which command?")) };
+    let mut rest = Arguments(rest.to_vec());
+    let workspace = Workspace::find()?;
+    match name.as_str() {
+        "build" => {
+            let profile = rest.profile()?;
+            rest.end()?;
+            build::build(&workspace, profile).map(drop)
+        }
+        "demo" => {
+            let (checks, profile) = (rest.flag("--check"), rest.profile()?);
+            rest.end()?;
+            demo::demand_addresses()?;
+            let binary = match env::var_os("SIDEGATE_BIN") {
+                Some(built) => built.into(),
+                None => build::build(&workspace, profile)?,
+            };
+            if checks { demo::check(&workspace, &binary).map(drop) } else { demo::show(&workspace, &binary) }
+        }
+        "test" => {
+            let options = test::Options { peers: rest.flag("--peers"), quick: rest.value("--quick")? };
+            rest.end()?;
+            test::test(&workspace, &options)
+        }
+        "bench" => {
+            let name = rest.positional();
+            rest.end()?;
+            bench::bench(&workspace, name.as_deref())
+        }
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        unknown => Err(usage(&format!("there is no command {unknown:?}"))),
+    }
+}
+
+fn usage(problem: &str) -> Failure {
+    Failure::new(format!("{problem}\n\n{USAGE}"))
+}
+
+/// What stands after the command, taken out piece by piece; [`Arguments::end`] refuses what is left.
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|argument| argument != name);
+        self.0.len() < before
+    }
+
+    fn value(&mut self, name: &str) -> Result<Option<String>, Failure> {
+        let Some(at) = self.0.iter().position(|argument| argument == name) else { return Ok(None) };
+        self.0.remove(at);
+        if at == self.0.len() {
+            return Err(usage(&format!("{name} needs a value")));
+        }
+        Ok(Some(self.0.remove(at)))
+    }
+
+    fn profile(&mut self) -> Result<Profile, Failure> {
+        match self.value("--profile")?.as_deref() {
+            None | Some("release") => Ok(Profile::Release),
+            Some("dev") => Ok(Profile::Dev),
+            Some(other) => Err(usage(&format!("there is no profile {other:?}"))),
+        }
+    }
+
+    fn positional(&mut self) -> Option<String> {
+        let at = self.0.iter().position(|argument| !argument.starts_with('-'))?;
+        Some(self.0.remove(at))
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        self.0.first().map_or(Ok(()), |argument| Err(usage(&format!("{argument:?} means nothing here"))))
+    }
+}
