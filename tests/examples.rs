@@ -1,5 +1,7 @@
 //! Every configuration that a reader may copy is one that loads.
 
+#![allow(clippy::unwrap_used, reason = "all of this file is a test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -4,26 +4,23 @@
 //! exchanges whose future is not done; it is taken out of the table while the future runs and its memory is used again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::future::Future;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::body::{Chunk, Mode};
 use crate::config::{self, Problem, Setup, Severity};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::filter::Filter;
 use crate::host::{self, Buffer, Hook};
-use crate::link::{BodyState, Link, Phase, set_current};
-use crate::message::{Kind, Local, Request, Response};
+use crate::ids::ById;
+use crate::link::{Link, Phase, set_current};
+use crate::message::{Request, Response};
 use crate::next::Next;
+use crate::settle::{CONTINUE, PAUSE, Via, arrived, attempt, mapped, settle};
 use crate::view::LogView;
-use crate::{callout, pairs, sleep};
+use crate::{callout, sleep};
 
-pub(crate) const CONTINUE: u32 = 0;
-pub(crate) const PAUSE: u32 = 1;
 /// States kept for the next exchanges.
 const SPARE: usize = 64;
 
@@ -41,15 +38,20 @@ pub(crate) trait Hooks {
     fn foreign_function(&self, function: u32);
 }
 
-/// Makes the dispatcher of a filter.
-pub(crate) fn hooks<F: Filter>() -> Box<dyn Hooks> {
+/// Tells callouts and timers whether the filter exports their hooks.
+pub(crate) fn declare<F: Filter>() {
     callout::declare(F::USES.callouts);
     sleep::declare(F::USES.sleep);
+}
+
+/// Makes the dispatcher of a filter.
+pub(crate) fn hooks<F: Filter>() -> Box<dyn Hooks> {
+    declare::<F>();
     let make = |filter: Rc<F>, request, next| async move { filter.handle(request, next).await };
     Box::new(Dispatcher {
         make,
         root: RefCell::new(None),
-        streams: RefCell::new(HashMap::default()),
+        streams: RefCell::new(ById::default()),
         spare: RefCell::new(Vec::new()),
         ticking: Cell::new(None),
     })
@@ -58,7 +60,7 @@ pub(crate) fn hooks<F: Filter>() -> Box<dyn Hooks> {
 struct Dispatcher<F, M, Fut> {
     make: M,
     root: RefCell<Option<Root<F>>>,
-    streams: RefCell<HashMap<u32, Stream<Fut>, BuildHasherDefault<Spread>>>,
+    streams: RefCell<ById<Stream<Fut>>>,
     spare: RefCell<Vec<Stream<Fut>>>,
     /// The running `tick`, if it has not ended.
     ticking: Cell<Option<Pin<Box<dyn Future<Output = ()>>>>>,
@@ -74,15 +76,6 @@ struct Root<F> {
 struct Stream<Fut> {
     future: Pin<Box<Option<Fut>>>,
     link: Rc<Link>,
-}
-
-/// From where a future is polled, which decides how it is let go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Via {
-    RequestHook,
-    ResponseHook,
-    /// A callback of the root: going on has to be asked for.
-    Callback,
 }
 
 impl<F, M, Fut> Hooks for Dispatcher<F, M, Fut>
@@ -362,106 +355,4 @@ fn make_filter<F: Filter>(bytes: &[u8]) -> Option<(F, Option<std::time::Duration
     setup.problems.iter().for_each(Problem::report);
     let refused = setup.problems.iter().any(|problem| problem.severity == Severity::Error);
     made.ok().filter(|_| !refused).map(|filter| (filter, setup.every))
-}
-
-/// Does what the finished future decided.
-fn settle(before: Phase, via: Via, result: Result<Response>) -> u32 {
-    let reply = match result {
-        Ok(Response { kind: Kind::Local(local) }) => local,
-        Ok(_) => {
-            return match (via, before) {
-                (Via::Callback, Phase::Request) => attempt(host::continue_request()),
-                (Via::Callback, _) => attempt(host::continue_response()),
-                _ => CONTINUE,
-            };
-        }
-        Err(problem) => {
-            crate::error!("{problem}");
-            failure(&problem)
-        }
-    };
-    let headers = if reply.headers.is_empty() {
-        Vec::new()
-    } else {
-        pairs::encode(reply.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())))
-    };
-    let sent = host::local_response(u32::from(reply.status), reply.details, &reply.body, &headers, reply.grpc_status);
-    if let Err(problem) = sent {
-        crate::error!("the reply was not sent: {problem}");
-    }
-    PAUSE
-}
-
-fn failure(problem: &Error) -> Box<Local> {
-    Box::new(Local {
-        status: problem.status(),
-        headers: Vec::new(),
-        body: Vec::new(),
-        details: "filter_error",
-        grpc_status: -1,
-    })
-}
-
-fn attempt(result: Result<()>) -> u32 {
-    if let Err(problem) = result {
-        crate::error!("the exchange does not go on: {problem}");
-    }
-    CONTINUE
-}
-
-/// Gives a piece to the mapper, if there is one.
-fn mapped(id: u32, state: &BodyState, buffer: Buffer, length: usize, is_last: bool) -> Option<u32> {
-    let mut mapper = state.mapper.take()?;
-    let hook = Hook::running();
-    let bytes = match host::buffer(&hook, buffer, 0, length) {
-        Ok(bytes) => bytes,
-        Err(problem) => {
-            crate::error!("a piece of the body cannot be read: {problem}");
-            state.mapper.set(Some(mapper));
-            return Some(CONTINUE);
-        }
-    };
-    let mut chunk = Chunk { bytes, is_last, is_changed: false };
-    let outer = set_current(id);
-    let outcome = mapper(&mut chunk);
-    set_current(outer);
-    state.mapper.set(Some(mapper));
-    let outcome = outcome
-        .and_then(|()| if chunk.is_changed { host::set_buffer(buffer, 0, length, &chunk.bytes) } else { Ok(()) });
-    if let Err(problem) = outcome {
-        crate::error!("{problem}");
-        return Some(settle(Phase::Done, Via::RequestHook, Err(problem)));
-    }
-    Some(CONTINUE)
-}
-
-/// Notes what arrived of a body that is held; returns whether the future has to know.
-fn arrived(state: &BodyState, length: usize, is_last: bool) -> bool {
-    state.complete.set(is_last);
-    if let Mode::Buffered { limit } = state.mode.get()
-        && length > limit
-    {
-        state.over.set(true);
-    }
-    is_last || state.over.get()
-}
-
-/// Spreads context ids, which grow by one, over the table.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
 }

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 
 use crate::abi;
-use crate::dispatch::{self, CONTINUE, Hooks};
+use crate::dispatch::{self, Hooks};
 use crate::filter::Filter;
 use crate::host;
 use crate::log::Level;
+use crate::settle::CONTINUE;
 
 thread_local! {
     static HOOKS: Cell<Option<&'static dyn Hooks>> = const { Cell::new(None) };

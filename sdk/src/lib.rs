@@ -36,7 +36,6 @@ mod abi;
 mod body;
 mod callout;
 mod config;
-#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "some parts only run under a host"))]
 mod dispatch;
 mod error;
 #[cfg(target_arch = "wasm32")]
@@ -45,6 +44,7 @@ pub mod exports;
 mod filter;
 mod headers;
 mod host;
+mod ids;
 mod link;
 pub mod log;
 mod message;
@@ -52,6 +52,7 @@ pub mod metrics;
 mod next;
 mod pairs;
 pub mod properties;
+mod settle;
 pub mod shared;
 mod sleep;
 #[cfg(not(target_arch = "wasm32"))]

@@ -157,13 +157,19 @@ impl<F: crate::Filter> Filter<F> {
 
     /// Lets time pass: timers fire, ticks run and their callouts are answered.
     pub fn advance(&self, time: Duration) {
-        fake::enter(&self.world);
+        self.enter();
         let end = self.world.with(|state| state.now + nanos(time));
         while let Some(due) = self.world.with(|state| state.next_due()).filter(|due| *due <= end) {
             self.elapse(due);
             while self.answer_one() {}
         }
         self.world.with(|state| state.now = end);
+    }
+
+    /// Makes this filter and its host the ones that run.
+    fn enter(&self) {
+        fake::enter(&self.world);
+        dispatch::declare::<F>();
     }
 
     /// Moves the clock to `due` and fires what is due there.

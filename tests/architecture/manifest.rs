@@ -26,26 +26,37 @@ impl Manifest {
 
     /// Dependencies of every target; those of tests and build scripts are their own business.
     pub(crate) fn dependencies(&self) -> Vec<Dependency> {
-        let mut found = Vec::new();
-        let mut is_inside = false;
-        for (line, text) in self.0.raw_lines() {
-            if let Some(section) = text.trim().strip_prefix('[') {
-                let section = section.trim_end_matches(']');
-                let is_normal = |name: &str| name == "dependencies" || name.ends_with(".dependencies");
-                is_inside = is_normal(section) && !section.starts_with("workspace");
+        let mut found: Vec<Dependency> = Vec::new();
+        let mut section = "";
+        for (line, text) in self.0.raw_lines().filter(|(_, text)| !text.trim_start().starts_with('#')) {
+            if let Some(header) = text.trim().strip_prefix('[') {
+                section = header.trim_end_matches(']');
                 // `[dependencies.name]` is a dependency by itself.
-                let single = section.rsplit_once('.').filter(|(before, _)| is_normal(before));
-                if let Some((_, name)) = single.filter(|(before, _)| !before.starts_with("workspace")) {
+                if let Some(name) = single_dependency(section) {
                     found.push(Dependency { name: name.to_owned(), at: self.0.at(line) });
                 }
-            } else if let Some((key, value)) = text.split_once('=').filter(|_| is_inside) {
-                let renamed = value.split_once("package = \"").and_then(|(_, rest)| rest.split('"').next());
+            } else if let Some((key, value)) = text.split_once('=') {
                 let key = key.split('.').next().unwrap().trim().trim_matches('"');
-                if !key.starts_with('#') {
+                if lists_dependencies(section) {
+                    let renamed = value.split_once("package").and_then(|(_, rest)| quoted(rest));
                     found.push(Dependency { name: renamed.unwrap_or(key).to_owned(), at: self.0.at(line) });
+                } else if let (Some(_), "package", Some(name)) = (single_dependency(section), key, quoted(value)) {
+                    found.last_mut().unwrap().name = name.to_owned();
                 }
             }
         }
         found
     }
+}
+
+fn lists_dependencies(section: &str) -> bool {
+    section == "dependencies" || (section.starts_with("target.") && section.ends_with(".dependencies"))
+}
+
+fn single_dependency(section: &str) -> Option<&str> {
+    section.rsplit_once('.').filter(|(list, _)| lists_dependencies(list)).map(|(_, name)| name)
+}
+
+fn quoted(text: &str) -> Option<&str> {
+    text.split('"').nth(1)
 }

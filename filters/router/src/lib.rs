@@ -25,7 +25,7 @@ mod template;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
-use sidegate_sdk::{Filter, Next, Request, RequestHead, Response, Result, Setup, filter, properties};
+use sidegate_sdk::{Filter, Next, Request, RequestHead, Response, Result, Setup, debug, filter, properties};
 
 use crate::config::RouterConfig;
 use crate::headers::{Evaluated, evaluate};
@@ -55,7 +55,10 @@ impl Filter for Router {
             (chosen, ops)
         })?;
         let Some(chosen) = chosen else {
-            properties::set("sidegate.response_flag", "NR")?;
+            // Where the flag cannot be kept the client still gets its 404.
+            if let Err(problem) = properties::set("sidegate.response_flag", "NR") {
+                debug!("no response flag: {problem}");
+            }
             return Ok(Response::new(404).details("route_not_found"));
         };
         if let Some(name) = chosen.name() {

@@ -15,6 +15,7 @@ use crate::control::builtins;
 use crate::control::cache::Cache;
 use crate::control::modules::Modules;
 use crate::control::publish::{self, Publisher};
+use crate::overload;
 use crate::snapshot::compile;
 use crate::worker::env::Process;
 use crate::worker::thread::{self, Start};
@@ -137,6 +138,7 @@ pub async fn run(options: RunOptions) -> Result<(), String> {
         .spawn(move || publish::serve_orders(incoming_orders, &maker_process, &maker_mailboxes))
         .map_err(|error| error.to_string())?;
 
+    tokio::spawn(overload::watch(process.clone(), config.overload.memory.0));
     let snapshot = Arc::new(snapshot);
     publisher.commit(snapshot.clone(), prepared, sockets).await;
     status.committed(snapshot, &refusals);

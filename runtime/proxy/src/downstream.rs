@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::AbortHandle;
 
@@ -20,6 +21,9 @@ use crate::worker::Worker;
 
 /// How long to wait after an accept failed for lack of resources.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// How long a client that is turned away may take to read why.
+const TURN_AWAY: Duration = Duration::from_secs(1);
 
 /// A bound and listening socket.
 #[derive(Debug)]
@@ -45,8 +49,8 @@ pub fn accept(worker: &Rc<Worker>, address: Address, socket: Socket, max: usize)
             match listening.accept().await {
                 Ok((stream, facts)) => {
                     if worker.connections.borrow().len() >= max {
-                        worker.counters.refused.add(worker.index, 1);
-                        drop(stream);
+                        worker.counters.overloaded.add(worker.index, 1);
+                        tokio::task::spawn_local(turn_away(stream));
                         continue;
                     }
                     connection::spawn(&worker, &address, stream, Arc::new(facts));
@@ -59,6 +63,20 @@ pub fn accept(worker: &Rc<Worker>, address: Address, socket: Socket, max: usize)
         }
     });
     Ok(task.abort_handle())
+}
+
+/// Says that there is no room, in the one way that every client understands, and closes.
+async fn turn_away(mut stream: Stream) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let writing = async {
+        stream.write_all(ANSWER).await?;
+        stream.shutdown().await?;
+        // Closing with unread bytes would reset the connection before the client has read the answer.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(TURN_AWAY, writing).await;
 }
 
 impl Listening {

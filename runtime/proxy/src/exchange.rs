@@ -122,12 +122,11 @@ impl Exchange {
             Ok(target) => target,
             Err(failure) => return exchange.fail(failure).await,
         };
-        let body = exchange.request_body(pump);
-        let request = match exchange.outgoing(body, &target, upgrade.is_some(), trailers) {
-            Ok(request) => request,
-            Err(failure) => return exchange.fail(failure).await,
+        let body = match exchange.request_body(pump).await {
+            Ok(body) => body,
+            Err(outcome) => return exchange.answer(Ended { outcome, from: None }).await,
         };
-        let sent = exchange.send(request, &target);
+        let sent = exchange.send(body, &target, upgrade.is_some(), trailers);
         match exchange.or_outcome(sent).await {
             Ok(Ok(response)) => exchange.respond(response, upgrade).await,
             Ok(Err(failure)) => exchange.fail(failure).await,
@@ -256,6 +255,9 @@ impl Exchange {
                 Some(name) => self.snapshot.shared.clusters.find(name).ok_or(Failure::NoCluster)?.clone(),
                 None => self.listener.cluster.clone().ok_or(Failure::NoRoute)?,
             };
+            if view.steering.subset.as_ref().is_some_and(|subset| !cluster.subsets.contains_key(subset)) {
+                return Err(Failure::NoCluster);
+            }
             view.facts.cluster = Some(cluster.clone());
             Ok(upstream::Target {
                 subset: view.steering.subset.clone(),
@@ -268,13 +270,26 @@ impl Exchange {
         })
     }
 
-    fn request_body(self: &Rc<Self>, pump: Result<Pump, Source>) -> RequestBody {
-        let stall = Stall::new(self.listener.timeouts.body);
-        match pump {
-            Ok(pump) => RequestBody::Pumped { pump: Box::new(pump), stall },
-            Err(Source::Incoming(incoming)) => RequestBody::Direct { incoming, exchange: self.clone(), stall },
-            Err(Source::Full(_) | Source::Empty) => RequestBody::Empty,
+    /// The body as it goes up. A short one that filters saw goes whole, so that its length can be told.
+    async fn request_body(self: &Rc<Self>, pump: Result<Pump, Source>) -> Result<RequestBody, Outcome> {
+        let patience = self.listener.timeouts.body;
+        let mut pump = match pump {
+            Ok(pump) => pump,
+            Err(Source::Incoming(incoming)) => {
+                return Ok(RequestBody::Direct { incoming, exchange: self.clone(), stall: Stall::new(patience) });
+            }
+            Err(Source::Full(_) | Source::Empty) => return Ok(RequestBody::Empty),
+        };
+        let short =
+            self.worker.with_env(|env| env.view(self.key).is_some_and(|view| body::is_short(&view.request.headers)));
+        if short {
+            let gathered = tokio::time::timeout(patience, pump.gather(body::GATHER)).await;
+            let late = || Outcome::Reply(Box::new(Reply::failure(Failure::BodyTimeout, self.grpc)));
+            if let Some(bytes) = gathered.map_err(|_| late())?? {
+                return Ok(RequestBody::Full(Some(bytes)));
+            }
         }
+        Ok(RequestBody::Pumped { pump: Box::new(pump), stall: Stall::new(patience) })
     }
 
     /// The request as it goes up: head from the view, framing made anew where filters see the body.
@@ -294,20 +309,39 @@ impl Exchange {
             let mut request = Request::new(body);
             *request.method_mut() = method.clone();
             *request.headers_mut() = head.headers.clone();
-            if matches!(request.body(), RequestBody::Pumped { .. }) {
-                request.headers_mut().remove(http::header::CONTENT_LENGTH);
+            match request.body() {
+                RequestBody::Full(Some(bytes)) => {
+                    let length = http::HeaderValue::from(bytes.len());
+                    request.headers_mut().insert(http::header::CONTENT_LENGTH, length);
+                }
+                RequestBody::Pumped { .. } => {
+                    request.headers_mut().remove(http::header::CONTENT_LENGTH);
+                }
+                RequestBody::Full(None) | RequestBody::Direct { .. } | RequestBody::Empty => {}
             }
             upstream::address_request(&mut request, path, authority, target, upgrade, trailers)?;
             Ok(request)
         })
     }
 
+    /// Sends the request. When a kept connection ends just as a harmless request goes out on it, a fresh one is used:
+    /// the upstream had decided to close before it saw the request.
     async fn send(
         &self,
-        request: Request<RequestBody>,
+        body: RequestBody,
         target: &upstream::Target,
+        upgrade: bool,
+        trailers: bool,
     ) -> Result<upstream::Answer, Failure> {
-        let (answer, trace) = upstream::send(&self.worker, request, target).await;
+        let repeatable = matches!(body, RequestBody::Empty);
+        let request = self.outgoing(body, target, upgrade, trailers)?;
+        let repeatable = repeatable && request.method().is_idempotent();
+        let (mut answer, mut trace) = upstream::send(&self.worker, request, target).await;
+        if repeatable && trace.reused && matches!(answer, Err(Failure::UpstreamTerminated | Failure::UpstreamReset)) {
+            let request = self.outgoing(RequestBody::Empty, target, upgrade, trailers)?;
+            (answer, trace) = upstream::send(&self.worker, request, target).await;
+            trace.attempts += 1;
+        }
         self.worker.with_env(|env| {
             if let Some(view) = env.view(self.key) {
                 view.facts.attempts = trace.attempts;

@@ -60,6 +60,8 @@ pub struct Trace {
     pub attempts: u32,
     pub endpoint: Option<Arc<Endpoint>>,
     pub pool_ready: Option<Instant>,
+    /// The connection had served before: its end may have crossed with our request.
+    pub reused: bool,
 }
 
 /// A request under way: its permits, its place in the endpoint's load, its connection.
@@ -131,6 +133,7 @@ async fn attempts(
         trace.attempts = 1;
         let mut lease = worker.pools.lease(cluster, &endpoint, target.http2()).await?;
         trace.pool_ready = Some(Instant::now());
+        trace.reused = lease.was_reused();
         match lease.send(request).await {
             Ok(response) => {
                 in_flight.lease = Some(lease);

@@ -37,7 +37,7 @@ pub struct VmSpec {
     /// Log lines per second, and metric series, that the plugin may write.
     pub log_rate: u32,
     pub series: usize,
-    /// Hostcalls that this plugin may make; empty: all.
+    /// Hostcalls that this plugin may make, and `steer`; empty: all.
     pub capabilities: Vec<String>,
     /// The operator's word that the module has only these hooks; empty: all that it exports.
     pub hooks: Vec<String>,
@@ -45,6 +45,13 @@ pub struct VmSpec {
     pub allow_on_headers_stop_iteration: bool,
     /// The proxy's own number for this plugin and configuration.
     pub tag: u64,
+}
+
+impl VmSpec {
+    /// Whether the plugin may write `sidegate.*` properties, which decide where requests go.
+    pub fn may_steer(&self) -> bool {
+        self.capabilities.is_empty() || self.capabilities.iter().any(|capability| capability == "steer")
+    }
 }
 
 /// A guest, started and configured. Calls are synchronous and happen on the thread that owns it.
@@ -236,11 +243,14 @@ impl<H: Host> Core<H> {
         self.engine.entered();
         self.store.set_epoch_deadline(1);
         // A panic of ours inside a hostcall must cost this VM, not the worker.
-        let result = catch_unwind(AssertUnwindSafe(|| call(&mut self.store)));
-        let state = self.store.data_mut();
-        if state.stdio_pending {
-            wasi::flush(state);
-        }
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let result = call(&mut self.store);
+            let state = self.store.data_mut();
+            if state.stdio_pending {
+                wasi::flush(state);
+            }
+            result
+        }));
         match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.trapped(hook, &error)),

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use crate::body::Mode;
-use crate::dispatch::CONTINUE;
 use crate::properties::Path;
-use crate::testing::fake;
+use crate::settle::CONTINUE;
 use crate::testing::world::Live;
 use crate::testing::{Filter, Message, Outcome, Reply, Value};
 
@@ -63,7 +62,7 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
     /// Runs it to its end.
     pub fn run(self) -> Outcome {
         let world = &self.filter.world;
-        fake::enter(world);
+        self.filter.enter();
         let (began, logged, called) = world.with(|state| (state.now, state.logs.len(), state.sent.len()));
         let bodies = F::body();
         let has_body = !self.request.body.is_empty();

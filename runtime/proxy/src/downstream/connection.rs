@@ -5,12 +5,13 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -287,6 +288,11 @@ impl Client {
         let listener = snapshot.listener(&self.listener.name).unwrap_or(&self.listener).clone();
         let version = request.version();
         let upgrade = listener.websocket.then(|| hyper::upgrade::on(&mut request));
+        if self.worker.process.overloaded.load(Ordering::Relaxed) {
+            self.worker.counters.overloaded.add(self.worker.index, 1);
+            let shed = hygiene::Refusal { status: StatusCode::SERVICE_UNAVAILABLE, details: "overload" };
+            return Ok(self.refuse(shed, version));
+        }
         let (parts, body) = request.into_parts();
         let rules = Rules {
             normalization: listener.normalization,

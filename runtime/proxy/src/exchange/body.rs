@@ -25,6 +25,16 @@ use super::{BodyError, Exchange, Outcome};
 /// Bytes that one pump may hold in front of a filter that asked to wait without limit of its own.
 const WATERMARK: usize = 1 << 20;
 
+/// A body of a known length up to this is taken whole after filters saw it, and its new length told. A longer one
+/// streams without.
+pub const GATHER: usize = 64 << 10;
+
+/// Whether a head announces a body that is worth gathering.
+pub fn is_short(headers: &HeaderMap) -> bool {
+    let length = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    length.is_some_and(|length| length <= GATHER)
+}
+
 /// Where a body comes from.
 pub enum Source {
     Incoming(Incoming),
@@ -150,6 +160,35 @@ impl Pump {
                 return;
             }
         }
+    }
+
+    /// Takes a body of at most `limit` bytes whole, so that its length can be told. `None`: it is longer, or has
+    /// trailers; it then goes on as it is, nothing lost.
+    pub async fn gather(&mut self, limit: usize) -> Result<Option<Bytes>, Outcome> {
+        let mut frames = VecDeque::new();
+        let mut gathered = 0;
+        let whole = loop {
+            match std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
+                None => break true,
+                Some(Ok(frame)) => {
+                    gathered += frame.data_ref().map_or(0, Bytes::len);
+                    let fits = frame.is_data() && gathered <= limit;
+                    frames.push_back(frame);
+                    if !fits {
+                        break false;
+                    }
+                }
+                Some(Err(_)) => return Err(self.exchange.take_outcome().unwrap_or(Outcome::Close)),
+            }
+        };
+        if !whole {
+            frames.append(&mut self.ready);
+            self.ready = frames;
+            return Ok(None);
+        }
+        let mut data = frames.into_iter().filter_map(|frame| frame.into_data().ok());
+        let first = data.next().unwrap_or_default();
+        Ok(Some(data.fold(first, |body, next| [body, next].concat().into())))
     }
 
     /// Shows the body to the filter `link`, which holds the headers, until it lets go.

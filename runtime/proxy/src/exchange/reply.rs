@@ -16,6 +16,8 @@ pub struct Reply {
     pub body: Bytes,
     pub flags: Flags,
     pub details: String,
+    /// What went wrong; `None`: a filter wanted this reply.
+    pub failure: Option<Failure>,
 }
 
 /// What can go wrong with an exchange on our side of the filters.
@@ -90,7 +92,8 @@ impl Reply {
             Failure::NoRoute | Failure::FilterFault => Bytes::new(),
             _ => Bytes::from(details.replace('_', " ")),
         };
-        Self::build(status, HeaderMap::new(), body, details, None, grpc, flags)
+        let reply = Self::build(status, HeaderMap::new(), body, details, None, grpc, flags);
+        Self { failure: Some(failure), ..reply }
     }
 
     /// A refusal before there is an exchange; no details reach the client.
@@ -143,7 +146,13 @@ impl Reply {
             {
                 headers.insert("grpc-message", message);
             }
-            return Self { head: ResponseHead::new(StatusCode::OK, headers), body: Bytes::new(), flags, details };
+            return Self {
+                head: ResponseHead::new(StatusCode::OK, headers),
+                body: Bytes::new(),
+                flags,
+                details,
+                failure: None,
+            };
         }
         let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let body = if bodiless { Bytes::new() } else { body };
@@ -153,7 +162,7 @@ impl Reply {
         if !bodiless {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        Self { head: ResponseHead::new(status, headers), body, flags, details }
+        Self { head: ResponseHead::new(status, headers), body, flags, details, failure: None }
     }
 }
 

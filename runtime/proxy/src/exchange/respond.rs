@@ -13,7 +13,7 @@ use sidegate_wasm_host::abi::Direction;
 use sidegate_wasm_host::hooks::Hook;
 
 use super::bodies::ResponseBody;
-use super::body::{Pump, Source};
+use super::body::{GATHER, Pump, Source, is_short};
 use super::chain::Step;
 use super::head::ResponseHead;
 use super::reply::{Failure, Reply};
@@ -134,7 +134,49 @@ impl Exchange {
         if let Some(pump) = &mut pump {
             pump.open_up_to(None);
         }
+        if let Some(filtered) = &mut pump
+            && self.worker.with_env(|env| {
+                let view = env.view(self.key);
+                view.and_then(|view| view.response.as_ref()).is_some_and(|head| is_short(&head.headers))
+            })
+        {
+            match filtered.gather(GATHER).await {
+                Ok(Some(body)) => {
+                    self.set_length(body.len());
+                    returning.source = if body.is_empty() { Source::Empty } else { Source::Full(body) };
+                    if let Some(in_flight) = returning.in_flight.take() {
+                        in_flight.complete();
+                    }
+                    pump = None;
+                }
+                Ok(None) => {}
+                Err(outcome) => return self.stop_response(outcome),
+            }
+        }
         Ok(self.leave(returning, pump))
+    }
+
+    fn set_length(&self, length: usize) {
+        self.worker.with_env(|env| {
+            if let Some(head) = env.view(self.key).and_then(|view| view.response.as_mut()) {
+                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
+        });
+    }
+
+    /// A filter ended the response while its body was gathered. A fault of ours or the filter's is answered, since the
+    /// head has not left; a filter's own reply comes too late, as it would had the body streamed.
+    fn stop_response(self: &Rc<Self>, outcome: Outcome) -> Result<Response<ResponseBody>, Aborted> {
+        match outcome {
+            Outcome::Reply(reply) if reply.failure.is_some() => {
+                let source = self.take_reply(*reply);
+                Ok(self.leave(Returning { source, in_flight: None, before: 0 }, None))
+            }
+            Outcome::Reply(_) | Outcome::Close => {
+                self.finish(false);
+                Err(Aborted)
+            }
+        }
     }
 
     /// A pump when a filter that still sees the response wants its body.

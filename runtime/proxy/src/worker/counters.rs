@@ -17,6 +17,8 @@ pub struct Counters {
     pub connections: Arc<Series>,
     pub connections_active: Arc<Series>,
     pub refused: Arc<Series>,
+    /// Connections and requests that were turned away to protect the process.
+    pub overloaded: Arc<Series>,
     classes: [Arc<Series>; 5],
     times: Arc<Series>,
     upstream: RefCell<HashMap<(usize, u16), [Arc<Series>; 2]>>,
@@ -37,6 +39,7 @@ impl Counters {
             connections: plain(Kind::Counter, "envoy_http_downstream_cx_total"),
             connections_active: plain(Kind::Gauge, "envoy_http_downstream_cx_active"),
             refused: plain(Kind::Counter, "envoy_http_downstream_cx_protocol_error"),
+            overloaded: plain(Kind::Counter, "envoy_http_downstream_cx_overload_reject"),
             classes: ["1", "2", "3", "4", "5"].map(class),
             times: plain(Kind::Histogram, "envoy_http_downstream_rq_time"),
             upstream: RefCell::default(),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sidegate_wasm_host::abi::{LogLevel, MetricKind, Status};
@@ -69,6 +70,8 @@ pub struct Process {
     pub quotas: Quotas,
     pub access_logs: AccessLogs,
     pub health: Health,
+    /// The process uses more memory than it should: new requests are turned away.
+    pub overloaded: AtomicBool,
 }
 
 impl Process {
@@ -79,6 +82,7 @@ impl Process {
             quotas: Quotas::default(),
             access_logs: AccessLogs::default(),
             health: Health::default(),
+            overloaded: AtomicBool::new(false),
         }
     }
 }

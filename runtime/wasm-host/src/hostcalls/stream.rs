@@ -66,6 +66,9 @@ pub(super) fn set_property<H: Host>(
     answer(slice(memory, path, path_len).and_then(|path| {
         let value = slice(memory, value, value_len)?;
         let key = state.contexts.acting_stream().ok_or(Status::NotFound)?.stream;
+        if path.starts_with(b"sidegate.") && !state.spec.may_steer() {
+            return Err(Status::InternalFailure);
+        }
         if value.len() > limits::PROPERTY_BYTES {
             // SDKs trap on any other answer, and a quota must not cost a VM.
             let text =

@@ -31,3 +31,16 @@ fn hooks_are_not_capabilities() {
     run.tick();
     assert_eq!(run.said(), ["1"]);
 }
+
+#[test]
+fn steering_is_a_capability() {
+    let write = "(call $say (call $proxy_set_property 'sidegate.route.name' 'v')) (call $say (call $proxy_set_property 'mine' 'v'))";
+    for (capability, said) in [("proxy_set_property", ["10", "0"]), ("steer", ["0", "0"])] {
+        let mut limited = spec();
+        limited.capabilities = ["proxy_log", "proxy_set_property", capability].map(String::from).into();
+        let mut run = Guest::new("request_headers", write).start_with(limited, FakeHost::new());
+        let id = run.open(FakeStream::get("/"));
+        run.request_headers(id);
+        assert_eq!(run.said(), said, "{capability}");
+    }
+}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sidegate_wasm_host::hooks::{CalloutAnswer, Hook};
 use sidegate_wasm_host::testing::{FakeHost, FakeStream, thread_cpu};
-use sidegate_wasm_host::{ContextId, Fault, FaultReason};
+use sidegate_wasm_host::{ContextId, Fault, FaultReason, Vm};
 
 use crate::guest::{Guest, Running, spec};
 
@@ -13,7 +13,19 @@ const ENDLESS: &str = "(loop $l (br $l))";
 const SOME_WORK: &str = "(local $n i32)
     (loop $l (local.set $n (i32.add (local.get $n) #1)) (br_if $l (i32.lt_u (local.get $n) #1000000)))";
 
-fn loops(run: &mut Running, hook: Hook, id: ContextId) -> Fault {
+/// Asserts that a run is ended at its budget, neither before nor much later, on one of a few attempts: what else runs
+/// on the machine can keep the clock's thread waiting for some milliseconds.
+fn ends_within(budget: Duration, hook: Hook, mut run: impl FnMut() -> Duration) {
+    let spent: Vec<_> = (0..8)
+        .map(|_| run())
+        .inspect(|spent| assert!(*spent >= budget - Duration::from_millis(1), "{hook}: ended after {spent:?}"))
+        .take_while(|spent| *spent > budget + Duration::from_millis(5))
+        .collect();
+    assert!(spent.len() < 8, "{hook}: always late, {spent:?}");
+}
+
+/// Runs the hook to its fault; the CPU time it took.
+fn loops(run: &mut Running, hook: Hook, id: ContextId) -> (Fault, Duration) {
     let Running { vm, host } = run;
     let before = thread_cpu();
     let result = match hook {
@@ -30,11 +42,7 @@ fn loops(run: &mut Running, hook: Hook, id: ContextId) -> Fault {
         other => panic!("not looped: {other}"),
     };
     let spent = thread_cpu() - before;
-    let fault = result.unwrap_err();
-    let budget = vm.spec().limits.cpu_per_call;
-    assert!(spent >= budget, "{hook}: ended after {spent:?}");
-    assert!(spent <= budget + Duration::from_millis(5), "{hook}: ended after {spent:?}");
-    fault
+    (result.unwrap_err(), spent)
 }
 
 #[test]
@@ -52,11 +60,15 @@ fn an_endless_loop_in_any_hook_is_ended_in_time() {
         (Hook::Tick, "tick"),
         (Hook::QueueReady, "queue_ready"),
     ] {
-        let mut run = Guest::new(name, ENDLESS).start();
-        let id = run.open(FakeStream::get("/"));
-        let fault = loops(&mut run, hook, id);
-        assert_eq!((fault.hook, fault.reason), (hook, FaultReason::Deadline));
-        assert!(run.vm.is_dead());
+        let guest = Guest::new(name, ENDLESS);
+        ends_within(spec().limits.cpu_per_call, hook, || {
+            let mut run = guest.start();
+            let id = run.open(FakeStream::get("/"));
+            let (fault, spent) = loops(&mut run, hook, id);
+            assert_eq!((fault.hook, fault.reason), (hook, FaultReason::Deadline));
+            assert!(run.vm.is_dead());
+            spent
+        });
     }
 }
 
@@ -75,7 +87,7 @@ fn work_within_the_budget_is_not_disturbed_and_the_budget_is_per_hook() {
 fn another_vm_on_the_thread_goes_on() {
     let mut healthy = Guest::new("tick", "(call $say #1)").start();
     let mut run = Guest::new("tick", ENDLESS).start();
-    assert_eq!(loops(&mut run, Hook::Tick, ContextId(1)).reason, FaultReason::Deadline);
+    assert_eq!(loops(&mut run, Hook::Tick, ContextId(1)).0.reason, FaultReason::Deadline);
     healthy.tick();
     assert_eq!(healthy.said(), ["1"]);
 }
@@ -91,11 +103,12 @@ fn start_and_configure_share_a_budget_of_their_own() {
         (Guest::new("configure", ENDLESS), Hook::Configure),
     ] {
         let module = guest.load().unwrap();
-        let before = thread_cpu();
-        let fault = sidegate_wasm_host::Vm::prepare(&module, short.clone().into(), FakeHost::new()).err().unwrap();
-        let spent = thread_cpu() - before;
-        assert_eq!((fault.hook, fault.reason), (hook, FaultReason::Deadline));
-        assert!(spent >= Duration::from_millis(29) && spent < Duration::from_millis(40), "{hook}: {spent:?}");
+        ends_within(short.limits.configure, hook, || {
+            let before = thread_cpu();
+            let fault = Vm::prepare(&module, short.clone().into(), FakeHost::new()).err().unwrap();
+            assert_eq!((fault.hook, fault.reason), (hook, FaultReason::Deadline));
+            thread_cpu() - before
+        });
     }
 }
 

@@ -129,6 +129,16 @@ fn a_trap_in_the_constructor_of_a_stream() {
 }
 
 #[test]
+fn a_bug_of_ours_behind_the_hook_is_caught_too() {
+    let write =
+        "(i32.store #40 #48) (i32.store #44 #4) (i32.store #48 #1836019554) (drop (call $fd_write #1 #40 #1 #24))";
+    let mut run = Guest::new("tick", write).start();
+    run.host.panic_on_log = Some(b"boom"[..].into());
+    assert_eq!(run.vm.tick(&mut run.host).unwrap_err().reason, FaultReason::Host);
+    assert!(run.host.panic_on_log.is_some());
+}
+
+#[test]
 fn an_engine_without_room_says_so() {
     let engine = Engine::new(Policy::Foreign, 1).unwrap();
     let module = Module::compile(&engine, &Guest::default().wasm()).unwrap();
