@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+pub(crate) use guests::ensure_target;
+
 use crate::command::Failure;
 use crate::profile::Profile;
 use crate::workspace::Workspace;
@@ -16,7 +18,7 @@ use crate::workspace::Workspace;
 /// The proxy embeds the compiled forms of the standard filters, and is itself their compiler: when they change, it is
 /// built once more. A binary of an earlier build compiles them first, so that this stays rare.
 pub(crate) fn build(workspace: &Workspace, profile: Profile) -> Result<PathBuf, Failure> {
-    guests::ensure_target(workspace)?;
+    ensure_target(workspace)?;
     guests::build(workspace)?;
     let binary = workspace.binary(profile);
     let before = built_at(&binary);

@@ -25,6 +25,15 @@ impl Failure {
         Self(text.into())
     }
 
+    /// One whose text the person has seen already.
+    pub(crate) fn told() -> Self {
+        Self(String::new())
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// For a file that cannot be read or written.
     pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();

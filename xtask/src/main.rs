@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod command;
 mod demo;
+mod foreign;
 mod profile;
 mod test;
 mod workspace;
@@ -24,6 +25,8 @@ cargo xtask demo [--check] [--profile release|dev]
         SIDEGATE_BIN names a binary to use instead of building one
 cargo xtask test [--peers] [--quick NAME]
         all that CI runs; --peers adds the comparison with other proxies; --quick only tests whose name has NAME
+cargo xtask foreign
+        target/filters-foreign/*.wasm: filters made with other SDKs, for the tests; `test` does it too
 cargo xtask bench [NAME]
         one of the project's benchmarks";
 
@@ -32,7 +35,9 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("\nxtask: {failure}");
+            if !failure.is_told() {
+                eprintln!("\nxtask: {failure}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -62,6 +67,10 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             let options = test::Options { peers: rest.flag("--peers"), quick: rest.value("--quick")? };
             rest.end()?;
             test::test(&workspace, &options)
+        }
+        "foreign" => {
+            rest.end()?;
+            foreign::foreign(&workspace)
         }
         "bench" => {
             let name = rest.positional();

@@ -9,6 +9,7 @@ use counts::Counts;
 use crate::build::build;
 use crate::command::{Command, Failure};
 use crate::demo;
+use crate::foreign::foreign;
 use crate::profile::Profile;
 use crate::workspace::{GUEST_TARGET, Workspace};
 
@@ -30,13 +31,14 @@ pub(crate) fn test(workspace: &Workspace, options: &Options) -> Result<(), Failu
         Some(name) => run.quick(name),
         None => run.everything(options.peers),
     };
-    if outcome.is_err() && run.counts.failed == 0 {
+    if let Err(failure) = &outcome {
+        println!("\n{failure}");
         // A step without tests of its own counts as one.
-        run.counts.failed = 1;
+        run.counts.failed = run.counts.failed.max(1);
     }
     println!("\n{:>7.1} s  in all", start.elapsed().as_secs_f64());
     println!("{} passed, {} failed", run.counts.passed, run.counts.failed);
-    outcome
+    outcome.map_err(|_| Failure::told())
 }
 
 struct Run<'a> {
@@ -54,6 +56,7 @@ impl Run<'_> {
         let for_wasm = ["clippy", "--workspace", "--target", GUEST_TARGET];
         self.lint("lints of guests as wasm", &workspace.guest_cargo(&for_wasm))?;
         let binary = build(workspace, PROFILE)?;
+        foreign(workspace)?;
         self.lint("lints", &workspace.host_cargo(&["clippy", "--workspace", "--all-targets"]))?;
         self.tests("tests of guests", &workspace.guest_cargo(&[]), None)?;
         self.listen("examples in the SDK's documentation", &workspace.guest_cargo(&["test", "--workspace", "--doc"]))?;

@@ -1,0 +1,37 @@
+//! Proxies as most tests need them.
+
+use std::fmt::Display;
+
+use sidegate_tests::{Answer, Origin, Sidegate};
+
+/// The line of an access log that the tests read: status, flags, what happened, method, path.
+const LOG_FORMAT: &str = "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %REQ(:METHOD)% %REQ(:PATH)%";
+
+/// An origin that says `fine` to everything.
+pub(crate) fn fine() -> Origin {
+    Origin::answering(|_| Answer::ok("fine"))
+}
+
+/// A proxy before one upstream, without filters.
+pub(crate) fn plain(upstream: impl Display) -> Sidegate {
+    Sidegate::start(&config("", upstream, ""))
+}
+
+/// One listener before one cluster; both may have further keys, written as `, key: value`.
+pub(crate) fn config(listener: &str, upstream: impl Display, cluster: &str) -> String {
+    format!(
+        "listeners: [{{name: inbound, address: $inbound, cluster: app{listener}}}]\n\
+         clusters: [{{name: app, endpoints: [{{address: \"{upstream}\"}}]{cluster}}}]\n"
+    )
+}
+
+/// The same with an access log of [`LOG_FORMAT`] on stdout.
+pub(crate) fn logged(listener: &str, upstream: impl Display, cluster: &str) -> String {
+    let chain = format!(", filters: [{{plugin: telemetry, config: {{accessLogging: [{{format: \"{LOG_FORMAT}\\n\"}}]}}}}]");
+    standard_filters() + &config(&format!("{listener}{chain}"), upstream, cluster)
+}
+
+/// What a configuration with standard filters begins with: a folder in which compiled code outlives one proxy.
+pub(crate) fn standard_filters() -> String {
+    format!("stateDir: {}/e2e-state\n", env!("CARGO_TARGET_TMPDIR"))
+}
