@@ -36,7 +36,8 @@ fn no_hop_by_hop_field_goes_up() {
 fn no_client_takes_framing_or_host_away() {
     let origin = fine();
     let sidegate = plain(&origin);
-    let request = Request::post("/", "hello").with_header("connection", "content-length, host, transfer-encoding, x-forwarded-for");
+    let request = Request::post("/", "hello")
+        .with_header("connection", "content-length, host, transfer-encoding, x-forwarded-for");
     assert_eq!(sidegate.send(&request).status, 200);
     let request = origin.requests().pop().unwrap();
     assert_eq!(request.body, b"hello");

@@ -27,7 +27,8 @@ fn a_target_may_have_64_kib_with_the_fields() {
 fn a_head_may_have_100_fields() {
     let origin = fine();
     let sidegate = plain(&origin);
-    let with = |count: usize| (0..count).fold(Request::get("/"), |request, n| request.with_header(&format!("x-{n}"), "v"));
+    let with =
+        |count: usize| (0..count).fold(Request::get("/"), |request, n| request.with_header(&format!("x-{n}"), "v"));
     // One more is the host.
     assert_eq!(status(&sidegate, &with(99)), 200);
     assert_eq!(status(&sidegate, &with(100)), 431);
@@ -45,7 +46,8 @@ fn a_head_may_have_64_kib() {
     assert_eq!(status(&sidegate, &with(60_000)), 200);
     assert_eq!(status(&sidegate, &with(66_000)), 431);
     assert_eq!(status(&sidegate, &with(500_000)), 431);
-    let spread = (0..20).fold(Request::get("/"), |request, n| request.with_header(&format!("x-{n}"), &"v".repeat(4000)));
+    let spread =
+        (0..20).fold(Request::get("/"), |request, n| request.with_header(&format!("x-{n}"), &"v".repeat(4000)));
     assert_eq!(status(&sidegate, &spread), 431);
     assert_eq!(origin.request_count(), 1);
 }

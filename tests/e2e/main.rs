@@ -9,10 +9,23 @@
     reason = "all of this binary is a test"
 )]
 
+mod admin;
 mod authority;
+mod command;
 mod frames;
+mod grpc;
+mod h2_origin;
 mod hop_by_hop;
+mod http2;
+mod large_bodies;
 mod limits;
+mod messages;
 mod paths;
+mod pooling;
+mod process;
+mod routing;
 mod setup;
+mod slow_peers;
 mod smuggling;
+mod upgrades;
+mod upstream_faults;

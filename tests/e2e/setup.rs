@@ -27,11 +27,19 @@ pub(crate) fn config(listener: &str, upstream: impl Display, cluster: &str) -> S
 
 /// The same with an access log of [`LOG_FORMAT`] on stdout.
 pub(crate) fn logged(listener: &str, upstream: impl Display, cluster: &str) -> String {
-    let chain = format!(", filters: [{{plugin: telemetry, config: {{accessLogging: [{{format: \"{LOG_FORMAT}\\n\"}}]}}}}]");
+    let chain =
+        format!(", filters: [{{plugin: telemetry, config: {{accessLogging: [{{format: \"{LOG_FORMAT}\\n\"}}]}}}}]");
     standard_filters() + &config(&format!("{listener}{chain}"), upstream, cluster)
 }
 
 /// What a configuration with standard filters begins with: a folder in which compiled code outlives one proxy.
 pub(crate) fn standard_filters() -> String {
     format!("stateDir: {}/e2e-state\n", env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// A line of the process's `/proc/PID/status`, in KiB: `VmRSS` now, `VmHWM` at most so far.
+pub(crate) fn memory(sidegate: &Sidegate, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sidegate.pid())).unwrap();
+    let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -211,7 +211,8 @@ fn what_goes_up_has_one_framing() {
     let origin = fine();
     let sidegate = plain(&origin);
     let mut client = sidegate.connect();
-    for body in [post("content-length: 5\r\n", "hello"), post("transfer-encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n")]
+    for body in
+        [post("content-length: 5\r\n", "hello"), post("transfer-encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n")]
     {
         client.write(body.as_bytes()).unwrap();
         assert_eq!(client.read_response().unwrap().status, 200);

@@ -63,6 +63,11 @@ impl Client {
         self.wire.response(false)
     }
 
+    /// Waits for an interim (1xx) response; its status.
+    pub fn read_interim(&mut self) -> io::Result<u16> {
+        self.wire.interim()
+    }
+
     /// Whether the peer closes before it sends anything more.
     pub fn is_closed_by_peer(&mut self) -> io::Result<bool> {
         match self.wire.head() {

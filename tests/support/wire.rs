@@ -98,6 +98,13 @@ impl<R: Read> Wire<R> {
         Ok(response)
     }
 
+    /// The status of a response that has a head only.
+    pub(crate) fn interim(&mut self) -> io::Result<u16> {
+        let head = self.head()?.ok_or_else(|| cut("instead of answering"))?;
+        let status = head.start.split(' ').nth(1).and_then(|word| word.parse().ok());
+        status.ok_or_else(|| broken("a status line without status"))
+    }
+
     /// Everything until the peer closes.
     pub(crate) fn until_close(&mut self) -> io::Result<Vec<u8>> {
         while self.fill()? {}

@@ -15,11 +15,11 @@ use crate::control::builtins;
 use crate::control::cache::Cache;
 use crate::control::modules::Modules;
 use crate::control::publish::{self, Publisher};
+use crate::mailbox::{MAILBOX, Message, Phase};
 use crate::overload;
 use crate::snapshot::compile;
 use crate::worker::env::Process;
 use crate::worker::thread::{self, Start};
-use crate::worker::{MAILBOX, Message, Phase};
 
 /// VMs that each engine has room for: per worker and plugin, as versions may overlap.
 const SLOTS_PER_VM: usize = 12;

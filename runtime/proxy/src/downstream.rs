@@ -3,18 +3,19 @@
 pub mod connection;
 pub mod forwarded;
 pub mod hygiene;
-pub mod tunnel;
 
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::AbortHandle;
 
 use crate::exchange::view::ConnectionFacts;
+use crate::listen::Socket;
 use crate::snapshot::Address;
 use crate::upstream::io::Socket as Stream;
 use crate::worker::Worker;
@@ -24,13 +25,6 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// How long a client that is turned away may take to read why.
 const TURN_AWAY: Duration = Duration::from_secs(1);
-
-/// A bound and listening socket.
-#[derive(Debug)]
-pub enum Socket {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-}
 
 enum Listening {
     Tcp(TcpListener),
@@ -93,6 +87,7 @@ impl Listening {
                     remote: remote.to_string(),
                     remote_port: remote.port(),
                     remote_ip: remote.ip().to_string(),
+                    remote_value: HeaderValue::from_str(&remote.ip().to_string()).ok(),
                 };
                 Ok((Stream::Tcp(stream), facts))
             }
@@ -107,6 +102,7 @@ impl Listening {
                     remote: String::new(),
                     remote_port: 0,
                     remote_ip: String::new(),
+                    remote_value: None,
                 };
                 Ok((Stream::Unix(stream), facts))
             }

@@ -5,21 +5,25 @@ pub mod bodies;
 pub mod body;
 pub mod chain;
 pub mod head;
+pub mod hop;
+mod notes;
+pub mod occupancy;
 pub mod properties;
 pub mod reply;
 pub mod respond;
 pub mod steering;
+mod tunnel;
 pub mod view;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -31,7 +35,7 @@ use sidegate_wasm_host::hooks::Hook;
 use self::bodies::{RequestBody, ResponseBody, Stall};
 use self::body::{Pump, Source};
 use self::chain::{Chain, Step};
-use self::head::{RequestHead, Trailers};
+use self::head::RequestHead;
 use self::reply::{Failure, Reply};
 use self::view::{ConnectionFacts, Facts, View, Waiter};
 use crate::snapshot::{Cluster, Listener};
@@ -76,6 +80,8 @@ pub struct Exchange {
     head_request: bool,
 }
 
+// Boxing of rare branches keeps the future of an exchange small: it is moved several times for every request.
+
 /// What comes in: a request that hygiene has admitted.
 pub struct Arrival {
     pub head: RequestHead,
@@ -116,21 +122,21 @@ impl Exchange {
         let source = if body.is_end_stream() { Source::Empty } else { Source::Incoming(body) };
         let mut pump = exchange.request_pump(source);
         if let Err(ended) = exchange.request_hooks(&mut pump).await {
-            return exchange.answer(ended).await;
+            return Box::pin(exchange.answer(ended)).await;
         }
         let target = match exchange.steer() {
             Ok(target) => target,
-            Err(failure) => return exchange.fail(failure).await,
+            Err(failure) => return Box::pin(exchange.fail(failure)).await,
         };
         let body = match exchange.request_body(pump).await {
             Ok(body) => body,
-            Err(outcome) => return exchange.answer(Ended { outcome, from: None }).await,
+            Err(outcome) => return Box::pin(exchange.answer(Ended { outcome, from: None })).await,
         };
         let sent = exchange.send(body, &target, upgrade.is_some(), trailers);
         match exchange.or_outcome(sent).await {
             Ok(Ok(response)) => exchange.respond(response, upgrade).await,
-            Ok(Err(failure)) => exchange.fail(failure).await,
-            Err(outcome) => exchange.answer(Ended { outcome, from: None }).await,
+            Ok(Err(failure)) => Box::pin(exchange.fail(failure)).await,
+            Err(outcome) => Box::pin(exchange.answer(Ended { outcome, from: None })).await,
         }
     }
 
@@ -157,7 +163,7 @@ impl Exchange {
             response_bytes: 0,
             grpc,
             flags: Flags::default(),
-            details: String::new(),
+            details: Cow::Borrowed(""),
             upstream: None,
             cluster: None,
             attempts: 0,
@@ -189,7 +195,7 @@ impl Exchange {
     fn request_pump(self: &Rc<Self>, source: Source) -> Result<Pump, Source> {
         let chain = self.chain.borrow();
         let wanted = chain.has(Hook::RequestBody) || chain.has(Hook::RequestTrailers);
-        let links = 0..chain.len();
+        let links = 0..chain.count();
         drop(chain);
         if wanted && !source.is_end() { Ok(Pump::new(self, Direction::Request, source, links)) } else { Err(source) }
     }
@@ -200,16 +206,16 @@ impl Exchange {
             Ok(_) => false,
             Err(source) => source.is_end(),
         };
-        let count = self.chain.borrow().len();
+        let count = self.chain.borrow().count();
         for index in 0..count {
             let step = self.chain.borrow_mut().headers(&self.worker, index, Direction::Request, end);
             let step = match (step, &mut *pump) {
                 (Step::WaitWithBody, Ok(pump)) => {
                     pump.open_up_to(Some(index));
                     let shown = poll_fn(|cx| pump.poll_until_released(cx, index));
-                    self.within_pause(index, shown).await
+                    Box::pin(self.within_pause(index, shown)).await
                 }
-                (Step::Wait | Step::WaitWithBody, _) => self.hold(index, Direction::Request).await,
+                (Step::Wait | Step::WaitWithBody, _) => Box::pin(self.hold(index, Direction::Request)).await,
                 (step, _) => step,
             };
             match step {
@@ -283,7 +289,7 @@ impl Exchange {
         let short =
             self.worker.with_env(|env| env.view(self.key).is_some_and(|view| body::is_short(&view.request.headers)));
         if short {
-            let gathered = tokio::time::timeout(patience, pump.gather(body::GATHER)).await;
+            let gathered = Box::pin(tokio::time::timeout(patience, pump.gather(body::GATHER))).await;
             let late = || Outcome::Reply(Box::new(Reply::failure(Failure::BodyTimeout, self.grpc)));
             if let Some(bytes) = gathered.map_err(|_| late())?? {
                 return Ok(RequestBody::Full(Some(bytes)));
@@ -339,7 +345,7 @@ impl Exchange {
         let (mut answer, mut trace) = upstream::send(&self.worker, request, target).await;
         if repeatable && trace.reused && matches!(answer, Err(Failure::UpstreamTerminated | Failure::UpstreamReset)) {
             let request = self.outgoing(RequestBody::Empty, target, upgrade, trailers)?;
-            (answer, trace) = upstream::send(&self.worker, request, target).await;
+            (answer, trace) = Box::pin(upstream::send(&self.worker, request, target)).await;
             trace.attempts += 1;
         }
         self.worker.with_env(|env| {
@@ -375,109 +381,6 @@ impl Exchange {
             }
         })
         .await
-    }
-
-    // What bodies tell the exchange.
-
-    pub fn register(&self, who: Waiter, cx: &Context<'_>) {
-        self.worker.with_env(|env| {
-            if let Some(view) = env.view(self.key) {
-                view.asked.register(who, cx.waker());
-            }
-        });
-    }
-
-    pub fn set_outcome(&self, outcome: Outcome) {
-        self.outcome.borrow_mut().get_or_insert(outcome);
-        self.worker.with_env(|env| {
-            if let Some(view) = env.view(self.key) {
-                view.asked.wake();
-            }
-        });
-    }
-
-    pub fn take_outcome(&self) -> Option<Outcome> {
-        self.outcome.borrow_mut().take()
-    }
-
-    /// What a broken body means.
-    pub fn broken(&self, direction: Direction, error: &BodyError) -> Outcome {
-        let failure = match (direction, error) {
-            (Direction::Request, BodyError::Stalled) => Failure::BodyTimeout,
-            (Direction::Request, _) => Failure::RequestBroken,
-            (Direction::Response, _) => return Outcome::Close,
-        };
-        Outcome::Reply(Box::new(Reply::failure(failure, self.grpc)))
-    }
-
-    pub fn count_body(&self, direction: Direction, bytes: usize) {
-        self.worker.with_env(|env| {
-            if let Some(view) = env.view(self.key) {
-                match direction {
-                    Direction::Request => view.facts.request_bytes += bytes as u64,
-                    Direction::Response => view.facts.response_bytes += bytes as u64,
-                }
-            }
-        });
-    }
-
-    /// What a tunnel carried: bytes up and down.
-    pub fn count_tunnel(&self, up: u64, down: u64) {
-        self.count_body(Direction::Request, usize::try_from(up).unwrap_or(usize::MAX));
-        self.count_body(Direction::Response, usize::try_from(down).unwrap_or(usize::MAX));
-    }
-
-    pub fn set_trailers(&self, direction: Direction, trailers: Option<Trailers>) {
-        self.worker.with_env(|env| {
-            if let Some(view) = env.view(self.key) {
-                match direction {
-                    Direction::Request => view.request_trailers = trailers,
-                    Direction::Response => view.response_trailers = trailers,
-                }
-            }
-        });
-    }
-
-    pub fn trailers(&self, direction: Direction) -> Option<HeaderMap> {
-        self.worker.with_env(|env| {
-            let view = env.view(self.key)?;
-            let trailers = match direction {
-                Direction::Request => view.request_trailers.as_ref(),
-                Direction::Response => view.response_trailers.as_ref(),
-            };
-            trailers.map(|trailers| trailers.fields.clone())
-        })
-    }
-
-    /// Puts body bytes where hooks find them.
-    pub fn lend_body(&self, direction: Direction, bytes: Vec<u8>) {
-        self.worker.with_env(|env| {
-            if let Some(view) = env.view(self.key) {
-                match direction {
-                    Direction::Request => view.request_body = Some(bytes),
-                    Direction::Response => view.response_body = Some(bytes),
-                }
-            }
-        });
-    }
-
-    pub fn return_body(&self, direction: Direction) -> Vec<u8> {
-        self.worker.with_env(|env| {
-            let body = env.view(self.key).and_then(|view| match direction {
-                Direction::Request => view.request_body.take(),
-                Direction::Response => view.response_body.take(),
-            });
-            body.unwrap_or_default()
-        })
-    }
-
-    /// The response was cut short after its head left.
-    pub fn cut(&self) {
-        self.worker.with_env(|env| {
-            if let Some(view) = env.view(self.key) {
-                view.facts.flags.insert(Flags::UPSTREAM_CONNECTION_TERMINATION);
-            }
-        });
     }
 
     /// The end, once: logs, contexts, the view. `complete`: the client got all of it.

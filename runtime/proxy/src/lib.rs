@@ -11,6 +11,7 @@ pub mod control;
 pub mod downstream;
 pub mod exchange;
 pub mod listen;
+pub mod mailbox;
 pub mod overload;
 pub mod snapshot;
 pub mod telemetry;

@@ -6,11 +6,17 @@ use std::os::unix::net::UnixListener;
 
 use socket2::{Domain, Protocol, SockAddr, Socket as Raw, Type};
 
-use crate::downstream::Socket;
 use crate::snapshot::Address;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
+
+/// A bound and listening socket.
+#[derive(Debug)]
+pub enum Socket {
+    Tcp(std::net::TcpListener),
+    Unix(UnixListener),
+}
 
 /// Holds an address for this process. Sockets that share a port would let a second process take half of the traffic
 /// unnoticed; the claim makes it fail instead.

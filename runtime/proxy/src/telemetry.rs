@@ -2,5 +2,6 @@
 
 pub mod flags;
 pub mod guest_log;
+pub mod log_files;
 pub mod metrics;
 pub mod prometheus;

@@ -131,7 +131,11 @@ async fn attempts(
     trace.endpoint = Some(endpoint.clone());
     loop {
         trace.attempts = 1;
-        let mut lease = worker.pools.lease(cluster, &endpoint, target.http2()).await?;
+        let mut lease = match worker.pools.ready(cluster, &endpoint, target.http2()) {
+            Some(lease) => lease,
+            // Boxed: connecting is rare and its future large.
+            None => Box::pin(worker.pools.lease(cluster, &endpoint, target.http2())).await?,
+        };
         trace.pool_ready = Some(Instant::now());
         trace.reused = lease.was_reused();
         match lease.send(request).await {

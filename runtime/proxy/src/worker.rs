@@ -14,66 +14,20 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sidegate_wasm_host::{Fault, Vm};
+use sidegate_wasm_host::Vm;
 use slab::Slab;
 use smallvec::SmallVec;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use self::counters::Counters;
 use self::env::{Env, Process, split_identity};
 use self::plugins::{Slots, VmHandle, VmSlot};
-use crate::downstream::Socket;
 use crate::downstream::connection::ConnectionState;
 use crate::exchange::head::RequestHead;
+use crate::mailbox::{Message, Phase, VmOrder};
 use crate::snapshot::plugin::Guest;
-use crate::snapshot::{Address, Listener, PluginUse, Snapshot};
+use crate::snapshot::{Listener, PluginUse, Snapshot};
 use crate::upstream::pool::Pools;
-
-/// Messages that may wait for one worker.
-pub const MAILBOX: usize = 1024;
-
-/// What the control side, and other workers, tell a worker.
-pub enum Message {
-    /// Serve this from now on. Answered when new exchanges use it.
-    Commit(Box<Commit>),
-    /// A VM that this worker asked for.
-    Vm {
-        tag: u64,
-        vm: Box<Result<Vm<Guest>, Fault>>,
-    },
-    QueueReady {
-        tag: u64,
-        queue: u32,
-    },
-    Drain(Phase),
-}
-
-/// A snapshot with everything that it needs on this worker.
-pub struct Commit {
-    pub snapshot: Arc<Snapshot>,
-    /// New VMs by tag.
-    pub vms: HashMap<u64, Vec<Vm<Guest>>>,
-    /// Sockets of new listeners.
-    pub sockets: Vec<(Address, Socket)>,
-    pub done: oneshot::Sender<()>,
-}
-
-/// How far the end has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    #[default]
-    Serving,
-    /// New connections are still taken, but told to close.
-    Announced,
-    /// Inbound listeners are closed, what is idle goes.
-    Closing,
-}
-
-/// What a worker asks of the thread that prepares VMs.
-pub struct VmOrder {
-    pub worker: usize,
-    pub plugin: Arc<PluginUse>,
-}
 
 /// A snapshot as this worker runs it.
 pub struct WorkerSnapshot {

@@ -25,8 +25,11 @@ pub(super) enum Kind {
         framing: Framing,
         closes: bool,
     },
-    /// Bytes as they are, then the connection closes.
-    Raw(Vec<u8>),
+    /// Bytes as they are.
+    Raw {
+        bytes: Vec<u8>,
+        closes: bool,
+    },
     Upgrade {
         protocol: String,
         takeover: Takeover,
@@ -61,7 +64,16 @@ impl Answer {
 
     /// These bytes and nothing else; then the connection closes.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self::of(Kind::Raw(bytes.into()))
+        Self::of(Kind::Raw { bytes: bytes.into(), closes: true })
+    }
+
+    /// After raw bytes the connection stays open for the next request.
+    #[must_use]
+    pub fn staying_open(mut self) -> Self {
+        if let Kind::Raw { closes, .. } = &mut self.kind {
+            *closes = false;
+        }
+        self
     }
 
     /// The connection closes without an answer.

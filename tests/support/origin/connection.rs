@@ -31,7 +31,12 @@ pub(super) fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
             thread::sleep(delay);
         }
         match kind {
-            Kind::Raw(bytes) => return out.write_all(&bytes),
+            Kind::Raw { bytes, closes } => {
+                out.write_all(&bytes)?;
+                if closes {
+                    return Ok(());
+                }
+            }
             Kind::Upgrade { protocol, takeover } => {
                 let head =
                     format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {protocol}\r\n\r\n");

@@ -132,8 +132,8 @@ impl Admin {
         match (request.method(), change) {
             (&Method::GET | &Method::HEAD, false) => self.read(path, query),
             (&Method::POST, true) => match self.authorize(request) {
-                Ok(()) => self.change(path),
-                Err(refused) => refused,
+                None => self.change(path),
+                Some(why) => text(StatusCode::UNAUTHORIZED, why),
             },
             (_, true) => text(StatusCode::METHOD_NOT_ALLOWED, "POST changes this\n"),
             _ => text(StatusCode::NOT_FOUND, "not found\n"),
@@ -185,17 +185,16 @@ impl Admin {
         text(StatusCode::OK, "OK\n")
     }
 
-    /// The token is read again for each change; comparing takes the same time whatever was sent.
-    fn authorize(&self, request: &Request<Incoming>) -> Result<(), Answer> {
-        let refused = |why: &str| Err(text(StatusCode::UNAUTHORIZED, why));
-        let Some(file) = &self.token_file else { return refused("changes need admin.tokenFile\n") };
-        let Ok(expected) = std::fs::read_to_string(file) else { return refused("the token file cannot be read\n") };
+    /// Why a change is refused, if it is. The token is read again for each; comparing takes the same time whatever was sent.
+    fn authorize(&self, request: &Request<Incoming>) -> Option<&'static str> {
+        let Some(file) = &self.token_file else { return Some("changes need admin.tokenFile\n") };
+        let Ok(expected) = std::fs::read_to_string(file) else { return Some("the token file cannot be read\n") };
         let expected = expected.trim();
         let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         let same = given.len() == expected.len()
             && given.bytes().zip(expected.bytes()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0;
-        if expected.is_empty() || !same { refused("wrong or missing token\n") } else { Ok(()) }
+        (expected.is_empty() || !same).then_some("wrong or missing token\n")
     }
 }
 

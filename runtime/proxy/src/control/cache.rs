@@ -114,7 +114,7 @@ mod tests {
         fs::copy(&file, state.path().join("compiled/b")).unwrap();
         assert_eq!(cache.read("b"), None, "under another name it is not valid");
         let mut bytes = fs::read(&file).unwrap();
-        bytes[40 - 4] ^= 1;
+        bytes[33] ^= 1;
         fs::write(&file, bytes).unwrap();
         assert_eq!(cache.read("a"), None);
         assert!(!file.exists(), "what was tampered with is removed");

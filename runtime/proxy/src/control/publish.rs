@@ -9,19 +9,21 @@ use sidegate_config::{Config, Plugin, Problem, Problems, Severity};
 use sidegate_wasm_host::{Fault, Vm};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::listen::{self, Claim};
+use crate::listen::{self, Claim, Socket};
+use crate::mailbox::{Commit, Message, VmOrder};
 use crate::snapshot::compile::{self, Modules as Code};
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::{Address, PluginUse, Snapshot};
-use crate::worker::env::{Env, Process};
-use crate::worker::foreign::ConfigProblem;
-use crate::worker::{Commit, Message, VmOrder};
+use crate::worker::env::{ConfigProblem, Env, Process};
 
 /// VMs of each plugin on each worker: one that serves, and a spare for the moment after a fault.
 pub const VMS_PER_SLOT: usize = 2;
 
 /// Prepared VMs: by worker, then by tag.
 pub type Prepared = Vec<HashMap<u64, Vec<Vm<Guest>>>>;
+
+/// Sockets of new listeners: by worker.
+pub type Sockets = Vec<Vec<(Address, Socket)>>;
 
 /// Makes snapshots the present one of all workers.
 pub struct Publisher {
@@ -93,10 +95,7 @@ impl Publisher {
     }
 
     /// Opens the sockets of listeners that are new in this snapshot.
-    pub fn bind(
-        &mut self,
-        snapshot: &Snapshot,
-    ) -> Result<Vec<Vec<(Address, crate::downstream::Socket)>>, (Address, io::Error)> {
+    pub fn bind(&mut self, snapshot: &Snapshot) -> Result<Sockets, (Address, io::Error)> {
         let mut sockets: Vec<Vec<_>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
         for listener in &snapshot.listeners {
             if self.claims.contains_key(&listener.address) {
@@ -113,12 +112,7 @@ impl Publisher {
     }
 
     /// Makes the snapshot the present one; returns when every worker has switched.
-    pub async fn commit(
-        &mut self,
-        snapshot: Arc<Snapshot>,
-        prepared: Prepared,
-        sockets: Vec<Vec<(Address, crate::downstream::Socket)>>,
-    ) {
+    pub async fn commit(&mut self, snapshot: Arc<Snapshot>, prepared: Prepared, sockets: Vec<Vec<(Address, Socket)>>) {
         let mut switched = Vec::new();
         for ((mailbox, vms), sockets) in self.mailboxes.iter().zip(prepared).zip(sockets) {
             let (done, wait) = oneshot::channel();

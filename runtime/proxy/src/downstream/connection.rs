@@ -20,13 +20,15 @@ use tokio::io::AsyncReadExt;
 
 use super::hygiene::{self, Rules};
 use crate::exchange::bodies::ResponseBody;
+use crate::exchange::occupancy::{Busy, Occupancy};
 use crate::exchange::reply::Reply;
 use crate::exchange::view::ConnectionFacts;
 use crate::exchange::{Aborted, Arrival, Exchange};
+use crate::mailbox::Phase;
 use crate::snapshot::{Address, Listener, RequestTimeouts};
 use crate::upstream::connect::LocalExecutor;
 use crate::upstream::io::{Activity, Io, Socket};
-use crate::worker::{Phase, Worker};
+use crate::worker::Worker;
 
 /// The beginning of every HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,15 +47,9 @@ const WRITE_STALL: Duration = Duration::from_secs(20);
 /// What can be known of a connection from outside, and done to it.
 pub struct ConnectionState {
     timeouts: RequestTimeouts,
-    activity: Arc<Activity>,
-    /// Exchanges whose response has not ended.
-    active: Cell<u32>,
-    /// When it last became idle, and how many bytes had been read by then.
-    idle_since: Cell<Instant>,
-    idle_bytes: Cell<u64>,
+    occupancy: Rc<Occupancy>,
     /// When bytes of a next request were first seen.
     head_since: Cell<Option<Instant>>,
-    served: Cell<bool>,
     ending: Cell<Option<End>>,
     waker: RefCell<Option<Waker>>,
     phase: Cell<Phase>,
@@ -71,12 +67,8 @@ impl ConnectionState {
     fn new(timeouts: RequestTimeouts, activity: Arc<Activity>, phase: Phase) -> Self {
         Self {
             timeouts,
-            activity,
-            active: Cell::new(0),
-            idle_since: Cell::new(Instant::now()),
-            idle_bytes: Cell::new(0),
+            occupancy: Rc::new(Occupancy::new(activity)),
             head_since: Cell::new(None),
-            served: Cell::new(false),
             ending: Cell::new(None),
             waker: RefCell::new(None),
             phase: Cell::new(phase),
@@ -105,45 +97,25 @@ impl ConnectionState {
     /// Whether the client has been silent, or deaf, for longer than it may.
     fn overdue(&self, now: Instant) -> bool {
         let since = |start: Instant| now.saturating_duration_since(start);
-        if self.activity.write_blocked_for(now) >= WRITE_STALL {
+        let occupancy = &self.occupancy;
+        if occupancy.activity.write_blocked_for(now) >= WRITE_STALL {
             return true;
         }
-        if self.active.get() > 0 {
+        if occupancy.is_busy() {
+            self.head_since.set(None);
             return false;
         }
-        if !self.served.get() {
+        if !occupancy.has_served() {
             // The first head is due from the moment of connecting.
-            return since(self.idle_since.get()) >= self.timeouts.headers;
+            return since(occupancy.idle_since()) >= self.timeouts.headers;
         }
-        if self.activity.bytes_read() > self.idle_bytes.get() {
+        if occupancy.has_new_bytes() {
             let started = self.head_since.get().unwrap_or(now);
             self.head_since.set(Some(started));
             return since(started) >= self.timeouts.headers;
         }
-        since(self.idle_since.get()) >= self.timeouts.idle
-    }
-}
-
-/// Marks a connection as busy until dropped.
-pub struct Busy(Rc<ConnectionState>);
-
-impl Busy {
-    fn new(state: &Rc<ConnectionState>) -> Self {
-        state.active.set(state.active.get() + 1);
-        state.served.set(true);
-        Self(state.clone())
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let state = &self.0;
-        state.active.set(state.active.get().saturating_sub(1));
-        if state.active.get() == 0 {
-            state.idle_since.set(Instant::now());
-            state.idle_bytes.set(state.activity.bytes_read());
-            state.head_since.set(None);
-        }
+        self.head_since.set(None);
+        since(occupancy.idle_since()) >= self.timeouts.idle
     }
 }
 
@@ -225,7 +197,7 @@ impl Client {
 
     async fn http1(&self, io: Io) -> hyper::Result<()> {
         let client = self.clone();
-        let service = service_fn(move |request| client.clone().serve(request));
+        let service = service_fn(move |request| Box::pin(client.clone().serve(request)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
@@ -247,7 +219,7 @@ impl Client {
 
     async fn http2(&self, io: Io) -> hyper::Result<()> {
         let client = self.clone();
-        let service = service_fn(move |request| client.clone().serve(request));
+        let service = service_fn(move |request| Box::pin(client.clone().serve(request)));
         let connection = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
@@ -283,7 +255,7 @@ impl Client {
 
     /// One request.
     async fn serve(self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, Aborted> {
-        let busy = Busy::new(&self.state);
+        let busy = Busy::new(&self.state.occupancy);
         let snapshot = self.worker.snapshot();
         let listener = snapshot.listener(&self.listener.name).unwrap_or(&self.listener).clone();
         let version = request.version();

@@ -1,5 +1,6 @@
 //! What we tell the upstream of the client: `x-forwarded-for`, `x-forwarded-proto`, `x-request-id`.
 
+use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::exchange::view::ConnectionFacts;
@@ -13,9 +14,17 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Hygiene has removed what an untrusted client claimed.
 pub fn stamp(headers: &mut HeaderMap, connection: &ConnectionFacts, rng: &mut Rng) {
     if !connection.remote_ip.is_empty() {
-        let value = match headers.get(FOR) {
-            Some(list) => HeaderValue::from_bytes(&[list.as_bytes(), b",", connection.remote_ip.as_bytes()].concat()),
-            None => HeaderValue::from_str(&connection.remote_ip),
+        let value = if headers.contains_key(FOR) {
+            // The list may have come in several lines.
+            let mut list = Vec::new();
+            for line in headers.get_all(FOR) {
+                list.extend_from_slice(line.as_bytes());
+                list.push(b',');
+            }
+            list.extend_from_slice(connection.remote_ip.as_bytes());
+            HeaderValue::from_bytes(&list)
+        } else {
+            HeaderValue::from_str(&connection.remote_ip)
         };
         if let Ok(value) = value {
             headers.insert(FOR, value);
@@ -23,7 +32,7 @@ pub fn stamp(headers: &mut HeaderMap, connection: &ConnectionFacts, rng: &mut Rn
     }
     headers.entry(PROTO).or_insert(HeaderValue::from_static("http"));
     if !headers.contains_key(REQUEST_ID)
-        && let Ok(id) = HeaderValue::from_str(&uuid(rng))
+        && let Ok(id) = HeaderValue::from_maybe_shared(Bytes::from(uuid(rng)))
     {
         headers.insert(REQUEST_ID, id);
     }
@@ -32,8 +41,8 @@ pub fn stamp(headers: &mut HeaderMap, connection: &ConnectionFacts, rng: &mut Rn
 //= RFC 9562 section 5.4: version 4.
 fn uuid(rng: &mut Rng) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let high = (rng.next() & !0xf000) | 0x4000;
-    let low = (rng.next() & !(0b11 << 62)) | (0b10 << 62);
+    let high = (rng.draw() & !0xf000) | 0x4000;
+    let low = (rng.draw() & !(0b11 << 62)) | (0b10 << 62);
     let mut text = String::with_capacity(36);
     for (index, half) in [high, low].into_iter().enumerate() {
         for nibble in (0..16).rev() {

@@ -4,11 +4,12 @@
 mod authority;
 mod path;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 
 use crate::exchange::head::RequestHead;
+use crate::exchange::hop;
 use crate::snapshot::PathNormalization;
 
 /// Bytes of a method: the longest registered one has 17.
@@ -61,7 +62,8 @@ pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refu
     };
     let path = path::normalize(path, rules.normalization)?;
     headers.remove(header::HOST);
-    let hop = strip_hop_by_hop(&mut headers)?;
+    let malformed = Refusal { status: StatusCode::BAD_REQUEST, details: "bad_connection_header" };
+    let hop = hop::strip(&mut headers).map_err(|hop::Malformed| malformed)?;
     if version == Version::HTTP_2 {
         join_cookies(&mut headers);
     }
@@ -124,64 +126,6 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What the hop-by-hop fields asked for before they were removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HopByHop {
-    pub websocket: bool,
-    pub trailers: bool,
-}
-
-//= RFC 9110 section 7.6.1: fields of one connection, and those that `connection` names, end here. In both directions.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Result<HopByHop, Refusal> {
-    let mut found = HopByHop::default();
-    if headers.contains_key(header::CONNECTION) {
-        found.websocket = take_nominated(headers)?;
-    }
-    if let Some(te) = headers.remove(header::TE) {
-        found.trailers = tokens(te.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"trailers"));
-    }
-    if let header::Entry::Occupied(upgrade) = headers.entry(header::UPGRADE) {
-        let single = upgrade.iter().count() == 1 && upgrade.get().as_bytes().eq_ignore_ascii_case(b"websocket");
-        found.websocket &= single;
-        upgrade.remove_entry_mult();
-    } else {
-        found.websocket = false;
-    }
-    headers.remove(header::TRANSFER_ENCODING);
-    for name in ["keep-alive", "proxy-connection", "http2-settings"] {
-        headers.remove(name);
-    }
-    Ok(found)
-}
-
-/// Removes `connection` and what it names; whether it names `upgrade`.
-fn take_nominated(headers: &mut HeaderMap) -> Result<bool, Refusal> {
-    let mut upgrade = false;
-    let mut nominated = Vec::new();
-    for value in headers.get_all(header::CONNECTION) {
-        for token in tokens(value.as_bytes()) {
-            upgrade |= token.eq_ignore_ascii_case(b"upgrade");
-            match HeaderName::from_bytes(token) {
-                Ok(name) => nominated.push(name),
-                Err(_) => return refuse(StatusCode::BAD_REQUEST, "bad_connection_header"),
-            }
-        }
-    }
-    headers.remove(header::CONNECTION);
-    for name in nominated {
-        // What frames the message, names the host or is handled further down cannot be taken away by the sender.
-        let keep = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST, header::UPGRADE, header::TE];
-        if !keep.contains(&name) {
-            headers.remove(name);
-        }
-    }
-    Ok(upgrade)
-}
-
-fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
-}
-
 //= RFC 9113 section 8.2.3: cookie crumbs are joined before they leave HTTP/2.
 fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(header::COOKIE).iter();
@@ -212,16 +156,11 @@ fn check_expectation(headers: &mut HeaderMap) -> Result<(), Refusal> {
 
 /// Removes what only a proxy may say, when the client is not a trusted one.
 fn strip_claims(headers: &mut HeaderMap, trusted_proxies: usize) {
-    headers.remove("x-forwarded-client-cert");
-    if trusted_proxies > 0 {
-        return;
-    }
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-forwarded-") || name.as_str().starts_with("x-envoy-"))
-        .cloned()
-        .collect();
-    for name in claims {
+    let believed = |name: &str| trusted_proxies > 0 && name != "x-forwarded-client-cert";
+    let claim = |name: &str| name.starts_with("x-forwarded-") || name.starts_with("x-envoy-");
+    // Rarely any: one look at the names allocates nothing.
+    while let Some(name) = headers.keys().find(|name| claim(name.as_str()) && !believed(name.as_str())) {
+        let name = name.clone();
         headers.remove(name);
     }
 }

@@ -12,6 +12,7 @@ use sidegate_wasm_host::abi::Direction;
 use tokio::time::{Instant, Sleep};
 
 use super::body::{Pump, note_trailers};
+use super::occupancy::Busy;
 use super::reply::{Failure, Reply};
 use super::{BodyError, Exchange, Outcome};
 use crate::upstream::InFlight;
@@ -128,7 +129,7 @@ pub struct ResponseBody {
     exchange: Option<Rc<Exchange>>,
     in_flight: Option<InFlight>,
     /// Dropped last: the client's connection is busy until everything else has ended.
-    busy: Option<crate::downstream::connection::Busy>,
+    busy: Option<Busy>,
 }
 
 enum Kind {
@@ -163,7 +164,7 @@ impl ResponseBody {
     }
 
     /// Marks the client's connection as busy as long as this lives.
-    pub fn keep_busy(&mut self, busy: crate::downstream::connection::Busy) {
+    pub fn keep_busy(&mut self, busy: Busy) {
         self.busy = Some(busy);
     }
 

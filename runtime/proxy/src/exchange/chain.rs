@@ -66,7 +66,8 @@ impl Chain {
         self.links.push(Link { slot, vm, context: None, skipped: false, reloaded: false });
     }
 
-    pub fn len(&self) -> usize {
+    /// The number of filters.
+    pub fn count(&self) -> usize {
         self.links.len()
     }
 
@@ -94,7 +95,8 @@ impl Chain {
             return if direction == Direction::Request { self.no_vm(worker, index) } else { Step::Continue };
         };
         let creates = direction == Direction::Request && link.slot.creates_contexts();
-        if !link.slot.has(hook) && !(creates && link.context.is_none()) {
+        let first_seen = creates && link.context.is_none();
+        if !link.slot.has(hook) && !first_seen {
             return Step::Continue;
         }
         let key = self.key;

@@ -1,6 +1,8 @@
 //! Responses that are made here: by a filter, or because something went wrong. One table maps what went wrong to
 //! status, response flag and details.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -15,7 +17,7 @@ pub struct Reply {
     pub head: ResponseHead,
     pub body: Bytes,
     pub flags: Flags,
-    pub details: String,
+    pub details: Cow<'static, str>,
     /// What went wrong; `None`: a filter wanted this reply.
     pub failure: Option<Failure>,
 }
@@ -92,7 +94,7 @@ impl Reply {
             Failure::NoRoute | Failure::FilterFault => Bytes::new(),
             _ => Bytes::from(details.replace('_', " ")),
         };
-        let reply = Self::build(status, HeaderMap::new(), body, details, None, grpc, flags);
+        let reply = Self::build(status, HeaderMap::new(), body, details.into(), None, grpc, flags);
         Self { failure: Some(failure), ..reply }
     }
 
@@ -123,7 +125,10 @@ impl Reply {
             return Self::failure(Failure::FilterBrokeResponse, grpc);
         }
         let grpc_status = (0..=16).contains(&reply.grpc_status).then_some(reply.grpc_status.unsigned_abs());
-        let details = if reply.details.is_empty() { "wasm_local_reply" } else { &reply.details };
+        let details = match reply.details {
+            details if details.is_empty() => "wasm_local_reply".into(),
+            details => details.into(),
+        };
         Self::build(status, headers, Bytes::from(reply.body), details, grpc_status, grpc, Flags::default())
     }
 
@@ -131,12 +136,11 @@ impl Reply {
         status: StatusCode,
         mut headers: HeaderMap,
         body: Bytes,
-        details: &str,
+        details: Cow<'static, str>,
         grpc_status: Option<u32>,
         grpc: bool,
         flags: Flags,
     ) -> Self {
-        let details = details.to_owned();
         if grpc {
             let code = grpc_status.unwrap_or_else(|| grpc_status_of(status.as_u16()));
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

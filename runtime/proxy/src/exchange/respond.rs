@@ -1,5 +1,6 @@
 //! The way back: an upstream's response, a filter's reply or our own, through the response hooks to the client.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::rc::Rc;
 
@@ -16,10 +17,9 @@ use super::bodies::ResponseBody;
 use super::body::{GATHER, Pump, Source, is_short};
 use super::chain::Step;
 use super::head::ResponseHead;
+use super::hop;
 use super::reply::{Failure, Reply};
-use super::{Aborted, Ended, Exchange, Outcome, full};
-use crate::downstream::hygiene;
-use crate::downstream::tunnel;
+use super::{Aborted, Ended, Exchange, Outcome, full, tunnel};
 use crate::upstream::{Answer, InFlight};
 
 /// A response on its way to the client.
@@ -46,7 +46,7 @@ impl Exchange {
                 return Err(Aborted);
             }
         };
-        let before = ended.from.map_or(self.chain.borrow().len(), |index| index + 1);
+        let before = ended.from.map_or(self.chain.borrow().count(), |index| index + 1);
         let source = self.take_reply(*reply);
         self.return_through(Returning { source, in_flight: None, before }).await
     }
@@ -61,15 +61,15 @@ impl Exchange {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return match upgrade {
                 Some(client) => self.switch(response, in_flight, client),
-                None => self.fail(Failure::UpstreamProtocol).await,
+                None => Box::pin(self.fail(Failure::UpstreamProtocol)).await,
             };
         }
         if response.status().as_u16() < 200 || response.status().as_u16() > 599 {
-            return self.fail(Failure::UpstreamProtocol).await;
+            return Box::pin(self.fail(Failure::UpstreamProtocol)).await;
         }
         let (mut parts, body) = response.into_parts();
         // A response that nominates fields badly is still a response: what can be stripped is.
-        let _ = hygiene::strip_hop_by_hop(&mut parts.headers);
+        let _ = hop::strip(&mut parts.headers);
         if body.is_end_stream()
             && parts.headers.contains_key(header::CONTENT_LENGTH)
             && self.must_be_empty(parts.status)
@@ -85,12 +85,12 @@ impl Exchange {
                     let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
                     parts.headers.insert("x-envoy-upstream-service-time", HeaderValue::from(milliseconds));
                 }
-                view.facts.details = "via_upstream".to_owned();
+                view.facts.details = Cow::Borrowed("via_upstream");
                 view.response = Some(ResponseHead::new(parts.status, parts.headers));
             }
         });
         let source = if body.is_end_stream() { Source::Empty } else { Source::Incoming(body) };
-        let before = self.chain.borrow().len();
+        let before = self.chain.borrow().count();
         self.return_through(Returning { source, in_flight: Some(in_flight), before }).await
     }
 
@@ -112,9 +112,9 @@ impl Exchange {
                 (Step::WaitWithBody, Some(pump)) => {
                     pump.open_up_to(Some(index));
                     let shown = poll_fn(|cx| pump.poll_until_released(cx, index));
-                    self.within_pause(index, shown).await
+                    Box::pin(self.within_pause(index, shown)).await
                 }
-                (Step::Wait | Step::WaitWithBody, _) => self.hold(index, Direction::Response).await,
+                (Step::Wait | Step::WaitWithBody, _) => Box::pin(self.hold(index, Direction::Response)).await,
                 (step, _) => step,
             };
             match step {
@@ -209,10 +209,11 @@ impl Exchange {
 
     /// The head leaves; the body follows by itself.
     fn leave(self: &Rc<Self>, returning: Returning, pump: Option<Pump>) -> Response<ResponseBody> {
+        // Filters that log will look at the head again; without one it can leave as it is.
+        let logged = self.chain.borrow().has(Hook::Log);
         let head = self.worker.with_env(|env| {
-            let view = env.view(self.key)?;
-            let head = view.response.as_ref()?;
-            Some((head.status?, head.headers.clone()))
+            let head = env.view(self.key)?.response.as_mut()?;
+            Some((head.status?, if logged { head.headers.clone() } else { std::mem::take(&mut head.headers) }))
         });
         let Some((status, headers)) = head else {
             // A filter took the status away.
@@ -260,7 +261,7 @@ impl Exchange {
         self.worker.with_env(|env| {
             if let Some(view) = env.view(self.key) {
                 view.response = Some(head);
-                view.facts.details = "via_upstream".to_owned();
+                view.facts.details = Cow::Borrowed("via_upstream");
             }
         });
         tunnel::spawn(self.clone(), client, hyper::upgrade::on(response), in_flight);

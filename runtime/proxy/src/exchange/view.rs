@@ -1,12 +1,15 @@
 //! What filters see of one exchange: implements `wasm_host::Stream` over heads, bodies and properties, and records
 //! what they ask for. It lives in the worker's slab, so that a guest reaches it without a pointer into our future.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use sidegate_wasm_host::abi::{Direction, MapType, Status};
 use sidegate_wasm_host::{Headers, LocalReply, Open, Stream};
+
+use http::HeaderValue;
 
 use super::head::{RequestHead, ResponseHead, Trailers};
 use super::properties;
@@ -52,7 +55,7 @@ pub struct Facts {
     pub grpc: bool,
     pub flags: Flags,
     /// Why the response is what it is; `via_upstream` when it came from there.
-    pub details: String,
+    pub details: Cow<'static, str>,
     pub upstream: Option<Arc<Endpoint>>,
     pub cluster: Option<Arc<crate::snapshot::Cluster>>,
     pub attempts: u32,
@@ -72,6 +75,8 @@ pub struct ConnectionFacts {
     pub remote_port: u16,
     /// The client's IP alone; empty over a Unix socket.
     pub remote_ip: String,
+    /// The same as a header value.
+    pub remote_value: Option<HeaderValue>,
 }
 
 /// What guests asked for since the chain last looked.

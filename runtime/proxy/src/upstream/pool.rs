@@ -78,6 +78,13 @@ pub struct SendError {
 }
 
 impl Pools {
+    /// A connection to this endpoint that can be used at once, if there is one.
+    pub fn ready(&self, cluster: &Cluster, endpoint: &Endpoint, http2: bool) -> Option<Lease> {
+        let pools = self.endpoints.borrow();
+        let pool = pools.get(&endpoint.id)?;
+        if http2 { pool.ready_http2(cluster) } else { pool.ready_http1(cluster) }
+    }
+
     /// A connection to this endpoint: one that is free, else a new one.
     pub async fn lease(&self, cluster: &Arc<Cluster>, endpoint: &Endpoint, http2: bool) -> Result<Lease, Failure> {
         let pool = self.endpoints.borrow_mut().entry(endpoint.id).or_default().clone();
@@ -99,20 +106,37 @@ impl Pools {
 }
 
 impl Pool {
+    /// The connection that served last; those that were closed meanwhile are dropped.
+    fn ready_http1(self: &Rc<Self>, cluster: &Cluster) -> Option<Lease> {
+        loop {
+            let idle = self.idle.borrow_mut().pop()?;
+            if idle.sender.is_ready() {
+                return Some(self.reuse(idle, cluster));
+            }
+            if !idle.sender.is_closed() {
+                // Its driver still finishes the previous response: `lease_http1` waits for it.
+                self.idle.borrow_mut().push(idle);
+                return None;
+            }
+        }
+    }
+
+    fn reuse(self: &Rc<Self>, idle: Idle, cluster: &Cluster) -> Lease {
+        Lease {
+            connection: Connection::Http1(idle.sender),
+            pool: self.clone(),
+            reused: true,
+            served: idle.served + 1,
+            max_requests: cluster.limits.max_requests_per_connection,
+        }
+    }
+
     async fn lease_http1(self: Rc<Self>, cluster: &Arc<Cluster>, endpoint: &Endpoint) -> Result<Lease, Failure> {
         let max_requests = cluster.limits.max_requests_per_connection;
         loop {
             let Some(mut idle) = self.idle.borrow_mut().pop() else { break };
-            // The driver may still be finishing the previous response; a closed connection says so here.
-            if idle.sender.is_ready() || idle.sender.ready().await.is_ok() {
-                let served = idle.served + 1;
-                return Ok(Lease {
-                    connection: Connection::Http1(idle.sender),
-                    pool: self,
-                    reused: true,
-                    served,
-                    max_requests,
-                });
+            if idle.sender.ready().await.is_ok() {
+                return Ok(self.reuse(idle, cluster));
             }
         }
         let permit = connection_permit(cluster)?;
@@ -121,29 +145,29 @@ impl Pool {
         Ok(Lease { connection: Connection::Http1(sender), pool: self, reused: false, served: 1, max_requests })
     }
 
-    async fn lease_http2(self: Rc<Self>, cluster: &Arc<Cluster>, endpoint: &Endpoint) -> Result<Lease, Failure> {
+    fn ready_http2(self: &Rc<Self>, cluster: &Cluster) -> Option<Lease> {
         let max_requests = cluster.limits.max_requests_per_connection;
-        let lease = |pool: &Rc<Self>, shared: Rc<Shared>, reused| {
-            shared.streams.set(shared.streams.get() + 1);
-            shared.served.set(shared.served.get() + 1);
-            let served = shared.served.get();
-            let connection = Connection::Http2(StreamCount(shared));
-            Lease { connection, pool: pool.clone(), reused, served, max_requests }
+        let usable = |shared: &&Rc<Shared>| {
+            !shared.sender.is_closed()
+                && shared.streams.get() < cluster.limits.max_streams
+                && (max_requests == 0 || shared.served.get() < max_requests)
         };
+        let shared = self.shared.borrow().iter().find(usable).cloned()?;
+        Some(self.join(shared, true, max_requests))
+    }
+
+    fn join(self: &Rc<Self>, shared: Rc<Shared>, reused: bool, max_requests: u32) -> Lease {
+        shared.streams.set(shared.streams.get() + 1);
+        shared.served.set(shared.served.get() + 1);
+        let served = shared.served.get();
+        Lease { connection: Connection::Http2(StreamCount(shared)), pool: self.clone(), reused, served, max_requests }
+    }
+
+    async fn lease_http2(self: Rc<Self>, cluster: &Arc<Cluster>, endpoint: &Endpoint) -> Result<Lease, Failure> {
         let _pending = pending_permit(cluster)?;
         loop {
-            let free = self
-                .shared
-                .borrow()
-                .iter()
-                .find(|shared| {
-                    !shared.sender.is_closed()
-                        && shared.streams.get() < cluster.limits.max_streams
-                        && (max_requests == 0 || shared.served.get() < max_requests)
-                })
-                .cloned();
-            if let Some(shared) = free {
-                return Ok(lease(&self, shared, true));
+            if let Some(lease) = self.ready_http2(cluster) {
+                return Ok(lease);
             }
             if self.opening.get() {
                 self.opened.notified().await;
@@ -160,7 +184,7 @@ impl Pool {
             });
             self.shared.borrow_mut().push(shared.clone());
             drop(opening);
-            return Ok(lease(&self, shared, false));
+            return Ok(self.join(shared, false, cluster.limits.max_requests_per_connection));
         }
     }
 }

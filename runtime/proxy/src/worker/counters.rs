@@ -10,6 +10,9 @@ use http::StatusCode;
 use crate::snapshot::Cluster;
 use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
 
+/// Requests of one cluster with one status, and all of them.
+type Upstream = [Arc<Series>; 2];
+
 /// The counters of one worker.
 pub struct Counters {
     pub requests: Arc<Series>,
@@ -21,7 +24,7 @@ pub struct Counters {
     pub overloaded: Arc<Series>,
     classes: [Arc<Series>; 5],
     times: Arc<Series>,
-    upstream: RefCell<HashMap<(usize, u16), [Arc<Series>; 2]>>,
+    upstream: RefCell<HashMap<(usize, u16), Upstream>>,
     process: Arc<crate::worker::env::Process>,
 }
 

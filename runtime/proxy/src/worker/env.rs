@@ -11,13 +11,14 @@ use sidegate_wasm_host::shared::Shared;
 use sidegate_wasm_host::{Callout, Host, Stream, StreamKey, VmSpec, limits};
 use slab::Slab;
 
-use crate::exchange::access_log::AccessLogs;
+use crate::exchange::access_log::AccessLog;
 use crate::exchange::view::View;
 use crate::snapshot::{Clusters, Node};
 use crate::telemetry::guest_log::{self, LineRate};
+use crate::telemetry::log_files::LogFiles;
 use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
 use crate::worker::breaker::Health;
-use crate::worker::foreign::{self, ConfigProblem};
+use crate::worker::foreign;
 
 /// Problems that one `on_configure` may report; more are dropped.
 pub const MAX_CONFIG_PROBLEMS: usize = 256;
@@ -41,9 +42,19 @@ pub struct Env {
     rng: Rng,
     started: Instant,
     pub(super) next_timer: u32,
+    /// Access logs by handle, compiled when this worker first writes to them.
+    pub(super) access_logs: Vec<Option<AccessLog>>,
     /// What `on_configure` said about the configuration. Shared with whoever prepares a VM: of one that fails, nothing
     /// else remains.
     pub(super) reports: ProblemReports,
+}
+
+/// A problem in a filter's own configuration: severity, pointer into it, text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigProblem {
+    pub warning: bool,
+    pub pointer: String,
+    pub text: String,
 }
 
 /// Problems of a filter's own configuration.
@@ -68,7 +79,7 @@ pub struct Process {
     pub data: Shared,
     pub metrics: Registry,
     pub quotas: Quotas,
-    pub access_logs: AccessLogs,
+    pub log_files: LogFiles,
     pub health: Health,
     /// The process uses more memory than it should: new requests are turned away.
     pub overloaded: AtomicBool,
@@ -80,7 +91,7 @@ impl Process {
             data: Shared::default(),
             metrics: Registry::new(workers),
             quotas: Quotas::default(),
-            access_logs: AccessLogs::default(),
+            log_files: LogFiles::default(),
             health: Health::default(),
             overloaded: AtomicBool::new(false),
         }
@@ -145,6 +156,7 @@ impl Env {
             rng: Rng::from_entropy(),
             started: Instant::now(),
             next_timer: 0,
+            access_logs: Vec::new(),
             reports: ProblemReports::default(),
         }
     }
@@ -188,7 +200,7 @@ impl Host for Box<Env> {
 
     fn random(&mut self, out: &mut [u8]) {
         for chunk in out.chunks_mut(8) {
-            let bytes = self.rng.next().to_le_bytes();
+            let bytes = self.rng.draw().to_le_bytes();
             for (to, from) in chunk.iter_mut().zip(bytes) {
                 *to = from;
             }
@@ -333,7 +345,8 @@ impl Rng {
         Self(RandomState::new().hash_one(0) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    /// The next 64 bits.
+    pub fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -342,6 +355,6 @@ impl Rng {
 
     /// A number below `bound`; 0 for a bound of 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+        ((u128::from(self.draw()) * bound as u128) >> 64) as usize
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use sidegate_wasm_host::abi::{LogLevel, Status};
 use sidegate_wasm_host::{Host, StreamKey, VmSpec};
 
-use super::env::{Env, Intent};
+use super::env::{ConfigProblem, Env, Intent};
+use crate::exchange::access_log::AccessLog;
 use crate::snapshot::{Clusters, Node};
 
 /// The id under which `sidegate_timer` calls back.
@@ -49,14 +50,14 @@ fn timer(env: &mut Env, spec: &VmSpec, argument: &[u8], out: &mut Vec<u8>) -> St
     Status::Ok
 }
 
-/// With JSON `{path, format, json}`: opens a log and returns its handle. With a handle: renders a line of this exchange.
+/// With JSON `{path, format, json}`: defines a log and returns its handle. With a handle: writes the line of this
+/// exchange.
 fn access_log(env: &mut Env, stream: Option<StreamKey>, argument: &[u8], out: &mut Vec<u8>) -> Status {
     if let (Some(key), [a, b, c, d]) = (stream, argument) {
-        let handle = u32::from_le_bytes([*a, *b, *c, *d]);
-        let Some(view) = env.views.get(key as usize) else { return Status::NotFound };
-        return if env.shared.access_logs.write(handle, view) { Status::Ok } else { Status::NotFound };
+        return write_access_log(env, key, u32::from_le_bytes([*a, *b, *c, *d]));
     }
-    match env.shared.access_logs.open(argument) {
+    let files = &env.shared.log_files;
+    match AccessLog::open(argument, files).and_then(|_| files.define(argument)) {
         Ok(handle) => {
             out.extend_from_slice(&handle.to_le_bytes());
             Status::Ok
@@ -68,12 +69,26 @@ fn access_log(env: &mut Env, stream: Option<StreamKey>, argument: &[u8], out: &m
     }
 }
 
-/// A problem in a filter's own configuration: severity, pointer into it, text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigProblem {
-    pub warning: bool,
-    pub pointer: String,
-    pub text: String,
+fn write_access_log(env: &mut Env, key: StreamKey, handle: u32) -> Status {
+    let at = handle as usize;
+    if env.access_logs.get(at).is_none_or(Option::is_none) {
+        let files = &env.shared.log_files;
+        let opened = files.definition(handle).and_then(|definition| AccessLog::open(&definition, files).ok());
+        let Some(opened) = opened else { return Status::NotFound };
+        if env.access_logs.len() <= at {
+            env.access_logs.resize_with(at + 1, || None);
+        }
+        if let Some(slot) = env.access_logs.get_mut(at) {
+            *slot = Some(opened);
+        }
+    }
+    match (env.access_logs.get(at), env.views.get(key as usize)) {
+        (Some(Some(log)), Some(view)) => {
+            log.write(view);
+            Status::Ok
+        }
+        _ => Status::NotFound,
+    }
 }
 
 /// Argument: one byte severity (0 error, 1 warning), u16 pointer length, JSON pointer, text.

@@ -13,8 +13,9 @@ use tokio::task::LocalSet;
 
 use super::counters::Counters;
 use super::env::{Env, Process};
-use super::{Commit, Message, Phase, VmOrder, Worker, WorkerSnapshot};
+use super::{Worker, WorkerSnapshot};
 use crate::downstream;
+use crate::mailbox::{Commit, Message, Phase, VmOrder};
 use crate::snapshot::{Address, Clusters, Node, Snapshot};
 use crate::upstream::pool::Pools;
 

@@ -1,4 +1,5 @@
 use http::Request;
+use http::header::HeaderName;
 
 use super::*;
 

@@ -306,7 +306,7 @@ mod tests {
     fn the_default_parses() {
         let Ok(Format::Text(pieces)) = Format::parse(DEFAULT) else { panic!("does not parse") };
         let operators = pieces.iter().filter(|piece| matches!(piece, Piece::Operator(..))).count();
-        assert_eq!(operators, 14);
+        assert_eq!(operators, 15);
     }
 
     #[test]

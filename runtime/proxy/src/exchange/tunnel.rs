@@ -5,14 +5,14 @@ use std::rc::Rc;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use crate::exchange::Exchange;
+use super::Exchange;
 use crate::upstream::InFlight;
 
 /// Bytes that one direction may have in hand.
 const BUFFER: usize = 16 << 10;
 
 /// Joins the two connections once both have switched. The exchange lives as long as the tunnel.
-pub fn spawn(exchange: Rc<Exchange>, client: OnUpgrade, server: OnUpgrade, in_flight: InFlight) {
+pub(super) fn spawn(exchange: Rc<Exchange>, client: OnUpgrade, server: OnUpgrade, in_flight: InFlight) {
     tokio::task::spawn_local(async move {
         let (client, server) = match tokio::join!(client, server) {
             (Ok(client), Ok(server)) => (client, server),

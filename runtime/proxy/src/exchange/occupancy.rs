@@ -1,0 +1,70 @@
+//! How busy a client connection is: exchanges whose response has not ended, and since when there has been none.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::upstream::io::Activity;
+
+/// What a connection and its exchanges share.
+pub struct Occupancy {
+    pub activity: Arc<Activity>,
+    active: Cell<u32>,
+    served: Cell<bool>,
+    idle_since: Cell<Instant>,
+    idle_bytes: Cell<u64>,
+}
+
+impl Occupancy {
+    pub fn new(activity: Arc<Activity>) -> Self {
+        Self {
+            activity,
+            active: Cell::new(0),
+            served: Cell::new(false),
+            idle_since: Cell::new(Instant::now()),
+            idle_bytes: Cell::new(0),
+        }
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.active.get() > 0
+    }
+
+    /// Whether it ever had an exchange.
+    pub fn has_served(&self) -> bool {
+        self.served.get()
+    }
+
+    /// When it last became idle: connected, or ended its last exchange.
+    pub fn idle_since(&self) -> Instant {
+        self.idle_since.get()
+    }
+
+    /// Whether bytes have come since it became idle: the beginning of a head.
+    pub fn has_new_bytes(&self) -> bool {
+        self.activity.bytes_read() > self.idle_bytes.get()
+    }
+}
+
+/// Keeps a connection busy until dropped.
+pub struct Busy(Rc<Occupancy>);
+
+impl Busy {
+    pub fn new(occupancy: &Rc<Occupancy>) -> Self {
+        occupancy.active.set(occupancy.active.get() + 1);
+        occupancy.served.set(true);
+        Self(occupancy.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let occupancy = &self.0;
+        occupancy.active.set(occupancy.active.get().saturating_sub(1));
+        if occupancy.active.get() == 0 {
+            occupancy.idle_since.set(Instant::now());
+            occupancy.idle_bytes.set(occupancy.activity.bytes_read());
+        }
+    }
+}

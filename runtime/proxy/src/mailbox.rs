@@ -1,0 +1,57 @@
+//! What control and workers say to each other. Control knows workers only by their mailboxes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sidegate_wasm_host::{Fault, Vm};
+use tokio::sync::oneshot;
+
+use crate::listen::Socket;
+use crate::snapshot::plugin::Guest;
+use crate::snapshot::{Address, PluginUse, Snapshot};
+
+/// Messages that may wait for one worker.
+pub const MAILBOX: usize = 1024;
+
+/// What the control side, and other workers, tell a worker.
+pub enum Message {
+    /// Serve this from now on. Answered when new exchanges use it.
+    Commit(Box<Commit>),
+    /// A VM that this worker asked for.
+    Vm {
+        tag: u64,
+        vm: Box<Result<Vm<Guest>, Fault>>,
+    },
+    QueueReady {
+        tag: u64,
+        queue: u32,
+    },
+    Drain(Phase),
+}
+
+/// A snapshot with everything that it needs on this worker.
+pub struct Commit {
+    pub snapshot: Arc<Snapshot>,
+    /// New VMs by tag.
+    pub vms: HashMap<u64, Vec<Vm<Guest>>>,
+    /// Sockets of new listeners.
+    pub sockets: Vec<(Address, Socket)>,
+    pub done: oneshot::Sender<()>,
+}
+
+/// How far the end has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    #[default]
+    Serving,
+    /// New connections are still taken, but told to close.
+    Announced,
+    /// Inbound listeners are closed, what is idle goes.
+    Closing,
+}
+
+/// What a worker asks of the thread that prepares VMs.
+pub struct VmOrder {
+    pub worker: usize,
+    pub plugin: Arc<PluginUse>,
+}
