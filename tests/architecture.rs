@@ -24,8 +24,9 @@ const WORKER_ROOMS: [&str; 4] = ["worker", "downstream", "exchange", "upstream"]
 /// The rooms that change what workers run.
 const CONTROL_ROOMS: [&str; 2] = ["control", "admin"];
 /// What a file of a worker room may do although it blocks, and why that never holds a request up.
-const BLOCKING: [(&str, &str, &str); 2] = [
+const BLOCKING: [(&str, &str, &str); 3] = [
     ("worker/thread.rs", "block_on", "the entry point of the thread, where its runtime is entered"),
+    ("worker/breaker.rs", "Mutex", "the record of faults, written when a VM has ended and read when one is made"),
     ("worker/env.rs", "Mutex", "quotas of metric series, asked once per new series and never on the path of a request"),
 ];
 /// Rooms of the exchange that hold values only, which upstream takes and gives.

@@ -59,7 +59,17 @@ fn without_the_token_nothing_changes() {
     let without = plain(&origin);
     for sidegate in [&guarded, &without] {
         for path in CHANGES {
-            for token in ["", "Bearer", "Bearer ", "Bearer wrong", "Bearer secre", "Bearer secrets", "bearer secret", "Basic secret", "secret"] {
+            for token in [
+                "",
+                "Bearer",
+                "Bearer ",
+                "Bearer wrong",
+                "Bearer secre",
+                "Bearer secrets",
+                "bearer secret",
+                "Basic secret",
+                "secret",
+            ] {
                 let mut request = Request::new("POST", path);
                 if !token.is_empty() {
                     request = request.with_header("authorization", token);
@@ -143,7 +153,9 @@ fn the_metrics_page_is_well_formed() {
         let (name, labels) = name.split_once('{').unwrap_or((name, "}"));
         assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':'), "{line}");
         assert!(labels.ends_with('}'), "{line}");
-        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end).filter(|base| types.contains_key(*base)));
+        let base = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end).filter(|base| types.contains_key(*base)));
         assert!(types.contains_key(base.unwrap_or(name)), "{name} has no type");
     }
     assert!(types.keys().any(|name| name == "istio_request_duration_milliseconds"));

@@ -19,7 +19,9 @@ fn before(upstream: SocketAddr) -> (Sidegate, Http2Client) {
 }
 
 fn call(path: &str) -> Request {
-    Request::post(path, b"\0\0\0\0\x05hello".to_vec()).with_header("content-type", "application/grpc").with_header("te", "trailers")
+    Request::post(path, b"\0\0\0\0\x05hello".to_vec())
+        .with_header("content-type", "application/grpc")
+        .with_header("te", "trailers")
 }
 
 #[test]

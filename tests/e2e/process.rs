@@ -99,7 +99,12 @@ fn http2_streams_are_completed_too() {
     let client = std::thread::spawn(move || {
         let mut client = Http2Client::connect(address).unwrap();
         let requests: Vec<_> = (0..20).map(|_| Request::get("/held")).collect();
-        client.send_all(&requests).unwrap().into_iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200)).count()
+        client
+            .send_all(&requests)
+            .unwrap()
+            .into_iter()
+            .filter(|answer| answer.as_ref().is_ok_and(|answer| answer.status == 200))
+            .count()
     });
     until_seen(&origin, 20);
     sidegate.terminate();
@@ -175,7 +180,10 @@ fn a_second_process_on_the_same_address_exits_with_an_error() {
 fn an_address_that_somebody_else_holds_is_an_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let config = format!("listeners: [{{name: inbound, address: \"{}\", cluster: app}}]\nclusters: [{{name: app}}]\n", taken.local_addr().unwrap());
+    let config = format!(
+        "listeners: [{{name: inbound, address: \"{}\", cluster: app}}]\nclusters: [{{name: app}}]\n",
+        taken.local_addr().unwrap()
+    );
     std::fs::write(folder.path().join("sidegate.yaml"), config).unwrap();
     let output = sidegate_tests::sidegate::run(folder.path(), &["run", "sidegate.yaml", "--admin", "127.0.0.1:0"]);
     assert!(!output.status.success());

@@ -166,6 +166,8 @@ async fn wait_and_drain(
         tracing::error!("cannot listen for signals");
         return;
     };
+    // Taking them is enough: tools that send these to every daemon must not end one that gives them no meaning.
+    let _harmless = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

@@ -1,6 +1,7 @@
 //! The life of one request, from its head to its log line. `Exchange::run` is the story; each step has a room.
 
 pub mod access_log;
+mod attempts;
 pub mod bodies;
 pub mod body;
 pub mod chain;
@@ -18,6 +19,7 @@ pub mod view;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -132,7 +134,7 @@ impl Exchange {
             Ok(body) => body,
             Err(outcome) => return Box::pin(exchange.answer(Ended { outcome, from: None })).await,
         };
-        let sent = exchange.send(body, &target, upgrade.is_some(), trailers);
+        let sent = pin!(exchange.send(body, &target, upgrade.is_some(), trailers));
         match exchange.or_outcome(sent).await {
             Ok(Ok(response)) => exchange.respond(response, upgrade).await,
             Ok(Err(failure)) => Box::pin(exchange.fail(failure)).await,
@@ -224,10 +226,26 @@ impl Exchange {
                 Step::Close => return Err(Ended { outcome: Outcome::Close, from: None }),
             }
         }
+        self.steer_again(end).await?;
         if let Ok(pump) = pump {
             pump.open_up_to(None);
         }
         Ok(())
+    }
+
+    /// A filter behind the one that chose the route changed what routes go by and said so: the choice is made once
+    /// more, by a fresh context of that filter.
+    async fn steer_again(self: &Rc<Self>, end: bool) -> Result<(), Ended> {
+        let Some(index) = self.chain.borrow_mut().forget_route(&self.worker) else { return Ok(()) };
+        let mut step = self.chain.borrow_mut().headers(&self.worker, index, Direction::Request, end);
+        if matches!(step, Step::Wait | Step::WaitWithBody) {
+            step = Box::pin(self.hold(index, Direction::Request)).await;
+        }
+        match step {
+            Step::Continue | Step::Wait | Step::WaitWithBody => Ok(()),
+            Step::Reply(reply) => Err(Ended { outcome: Outcome::Reply(reply), from: Some(index) }),
+            Step::Close => Err(Ended { outcome: Outcome::Close, from: None }),
+        }
     }
 
     /// Waits for a filter that paused, at most as long as its plugin may.
@@ -265,10 +283,12 @@ impl Exchange {
                 return Err(Failure::NoCluster);
             }
             view.facts.cluster = Some(cluster.clone());
+            let mut retries = view.steering.retries.clone().unwrap_or_default();
+            retries.per_try_timeout = view.steering.per_try_timeout.or(retries.per_try_timeout);
             Ok(upstream::Target {
                 subset: view.steering.subset.clone(),
                 timeout: view.steering.timeout,
-                per_try_timeout: view.steering.per_try_timeout,
+                retries,
                 version: view.facts.protocol,
                 grpc: self.grpc,
                 cluster,
@@ -289,7 +309,7 @@ impl Exchange {
         let short =
             self.worker.with_env(|env| env.view(self.key).is_some_and(|view| body::is_short(&view.request.headers)));
         if short {
-            let gathered = Box::pin(tokio::time::timeout(patience, pump.gather(body::GATHER))).await;
+            let gathered = tokio::time::timeout(patience, Box::pin(pump.gather(body::GATHER))).await;
             let late = || Outcome::Reply(Box::new(Reply::failure(Failure::BodyTimeout, self.grpc)));
             if let Some(bytes) = gathered.map_err(|_| late())?? {
                 return Ok(RequestBody::Full(Some(bytes)));
@@ -330,38 +350,8 @@ impl Exchange {
         })
     }
 
-    /// Sends the request. When a kept connection ends just as a harmless request goes out on it, a fresh one is used:
-    /// the upstream had decided to close before it saw the request.
-    async fn send(
-        &self,
-        body: RequestBody,
-        target: &upstream::Target,
-        upgrade: bool,
-        trailers: bool,
-    ) -> Result<upstream::Answer, Failure> {
-        let repeatable = matches!(body, RequestBody::Empty);
-        let request = self.outgoing(body, target, upgrade, trailers)?;
-        let repeatable = repeatable && request.method().is_idempotent();
-        let (mut answer, mut trace) = upstream::send(&self.worker, request, target).await;
-        if repeatable && trace.reused && matches!(answer, Err(Failure::UpstreamTerminated | Failure::UpstreamReset)) {
-            let request = self.outgoing(RequestBody::Empty, target, upgrade, trailers)?;
-            (answer, trace) = Box::pin(upstream::send(&self.worker, request, target)).await;
-            trace.attempts += 1;
-        }
-        self.worker.with_env(|env| {
-            if let Some(view) = env.view(self.key) {
-                view.facts.attempts = trace.attempts;
-                view.facts.upstream = trace.endpoint;
-                view.facts.pool_ready = trace.pool_ready.map(|at| at.duration_since(self.started));
-                view.facts.upstream_time = Some(self.started.elapsed());
-            }
-        });
-        answer
-    }
-
     /// Runs `work` unless a body ends the exchange first.
-    async fn or_outcome<T>(&self, work: impl Future<Output = T>) -> Result<T, Outcome> {
-        let mut work = std::pin::pin!(work);
+    async fn or_outcome<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, Outcome> {
         poll_fn(|cx| {
             if let Some(outcome) = self.take_outcome() {
                 return Poll::Ready(Err(outcome));

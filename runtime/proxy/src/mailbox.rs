@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::listen::Socket;
 use crate::snapshot::plugin::Guest;
-use crate::snapshot::{Address, PluginUse, Snapshot};
+use crate::snapshot::{Address, Clusters, Node, PluginUse, Snapshot};
 
 /// Messages that may wait for one worker.
 pub const MAILBOX: usize = 1024;
@@ -54,4 +54,7 @@ pub enum Phase {
 pub struct VmOrder {
     pub worker: usize,
     pub plugin: Arc<PluginUse>,
+    /// What it sees while it is configured: the same as its predecessor.
+    pub clusters: Arc<Clusters>,
+    pub node: Arc<Node>,
 }

@@ -5,8 +5,10 @@ pub mod callout;
 pub mod connect;
 pub mod io;
 pub mod pool;
+pub mod retry;
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,8 +17,10 @@ use http::header::{self, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 
 use self::pool::{Lease, SendError};
+use self::retry::RetryPolicy;
 use crate::exchange::bodies::RequestBody;
 use crate::exchange::reply::Failure;
 use crate::snapshot::cluster::{Permit, Protocol};
@@ -32,7 +36,7 @@ pub struct Target {
     pub subset: Option<String>,
     /// The whole request, retries included.
     pub timeout: Option<Duration>,
-    pub per_try_timeout: Option<Duration>,
+    pub retries: RetryPolicy,
     /// The version that the client speaks.
     pub version: Version,
     pub grpc: bool,
@@ -62,6 +66,10 @@ pub struct Trace {
     pub pool_ready: Option<Instant>,
     /// The connection had served before: its end may have crossed with our request.
     pub reused: bool,
+    /// The policy wanted another try, but there was none left.
+    pub exhausted: bool,
+    /// Endpoints that failed this request.
+    pub failed: SmallVec<[usize; 4]>,
 }
 
 /// A request under way: its permits, its place in the endpoint's load, its connection.
@@ -80,34 +88,47 @@ impl InFlight {
     }
 }
 
+impl InFlight {
+    fn move_to(&mut self, endpoint: Arc<Endpoint>) {
+        endpoint.active.fetch_add(1, Ordering::Relaxed);
+        std::mem::replace(&mut self.load, endpoint).active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.load.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Sends a request to a cluster and waits for the head of its response.
-pub async fn send(worker: &Worker, request: Request<RequestBody>, target: &Target) -> (Result<Answer, Failure>, Trace) {
-    let mut trace = Trace::default();
-    let limit = match (target.timeout, target.grpc) {
-        (Some(limit), _) => Some(limit),
-        (None, true) => None,
-        (None, false) => Some(RESPONSE_TIMEOUT),
+/// Sends a request to a cluster once and waits for the head of its response; `trace` carries over from try to try.
+pub async fn send(
+    worker: &Worker,
+    request: Request<RequestBody>,
+    target: &Target,
+    trace: &mut Trace,
+) -> Result<Answer, Failure> {
+    let limit = match (target.retries.per_try_timeout, target.timeout, target.grpc) {
+        (Some(limit), _, _) => Some(limit),
+        // The route's own timeout runs outside, over all tries.
+        (None, Some(_), _) | (None, None, true) => None,
+        (None, None, false) => Some(RESPONSE_TIMEOUT),
     };
-    let answer = within(limit, Failure::ResponseTimeout, attempts(worker, request, target, &mut trace)).await;
+    let work = pin!(attempts(worker, request, target, trace));
+    let answer = within(limit, Failure::ResponseTimeout, work).await;
     worker.counters.upstream(
         worker.index,
         &target.cluster,
         answer.as_ref().ok().map(|answer| answer.response.status()),
     );
-    (answer, trace)
+    answer
 }
 
-/// Runs `work` for at most `limit`.
-async fn within<T>(
+/// Runs `work` for at most `limit`. By reference: a future that is passed on by value is kept twice.
+pub async fn within<T>(
     limit: Option<Duration>,
     late: Failure,
-    work: impl Future<Output = Result<T, Failure>>,
+    work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
 ) -> Result<T, Failure> {
     match limit {
         None => work.await,
@@ -125,16 +146,26 @@ async fn attempts(
 ) -> Result<Answer, Failure> {
     let cluster = &target.cluster;
     let permit = Permit::take(cluster, |load| &load.requests, cluster.limits.max_requests).ok_or(Failure::Overflow)?;
-    let endpoint = balancer::pick(cluster, target.subset.as_deref(), worker).ok_or(Failure::NoEndpoint)?;
+    let endpoint =
+        balancer::pick(cluster, target.subset.as_deref(), worker, &trace.failed).ok_or(Failure::NoEndpoint)?;
     endpoint.active.fetch_add(1, Ordering::Relaxed);
-    let mut in_flight = InFlight { lease: None, load: endpoint.clone(), _permit: permit };
-    trace.endpoint = Some(endpoint.clone());
+    let mut in_flight = InFlight { lease: None, load: endpoint, _permit: permit };
+    trace.attempts += 1;
     loop {
-        trace.attempts = 1;
+        let endpoint = in_flight.load.clone();
+        trace.endpoint = Some(endpoint.clone());
         let mut lease = match worker.pools.ready(cluster, &endpoint, target.http2()) {
             Some(lease) => lease,
             // Boxed: connecting is rare and its future large.
-            None => Box::pin(worker.pools.lease(cluster, &endpoint, target.http2())).await?,
+            None => match Box::pin(worker.pools.lease(cluster, &endpoint, target.http2())).await {
+                Ok(lease) => lease,
+                Err(failure) => {
+                    // Nothing was sent: another endpoint may take the request, body and all.
+                    let elsewhere = elsewhere(worker, target, failure, &endpoint, trace).ok_or(failure)?;
+                    in_flight.move_to(elsewhere);
+                    continue;
+                }
+            },
         };
         trace.pool_ready = Some(Instant::now());
         trace.reused = lease.was_reused();
@@ -147,6 +178,28 @@ async fn attempts(
             Err(SendError { error, .. }) => return Err(failure_of(&error)),
         }
     }
+}
+
+/// An endpoint for a request whose connection could not be made, as long as the policy and the breaker allow it.
+fn elsewhere(
+    worker: &Worker,
+    target: &Target,
+    failure: Failure,
+    endpoint: &Endpoint,
+    trace: &mut Trace,
+) -> Option<Arc<Endpoint>> {
+    let connecting = matches!(failure, Failure::ConnectFailure | Failure::ConnectTimeout);
+    if !connecting || !target.retries.wants_reconnect() || trace.attempts > target.retries.attempts {
+        return None;
+    }
+    trace.failed.push(endpoint.id);
+    let next = balancer::pick(&target.cluster, target.subset.as_deref(), worker, &trace.failed)?;
+    // Trying the same endpoint again at once would only fail again.
+    if trace.failed.contains(&next.id) {
+        return None;
+    }
+    trace.attempts += 1;
+    Some(next)
 }
 
 fn failure_of(error: &hyper::Error) -> Failure {

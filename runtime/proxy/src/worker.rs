@@ -107,7 +107,8 @@ impl Worker {
 
     /// Asks the control side for a VM; it comes as a message.
     fn request_vm(&self, plugin: &Arc<PluginUse>) {
-        let _ = self.orders.send(VmOrder { worker: self.index, plugin: plugin.clone() });
+        let (clusters, node) = self.with_env(|env| (env.clusters.clone(), env.node.clone()));
+        let _ = self.orders.send(VmOrder { worker: self.index, plugin: plugin.clone(), clusters, node });
     }
 
     /// Tells the owner of a queue, on whichever worker it lives. A full mailbox loses the notice, not the item.

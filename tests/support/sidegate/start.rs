@@ -44,6 +44,14 @@ impl Start {
         self
     }
 
+    /// Another number of workers than the usual two.
+    pub fn with_workers(mut self, count: usize) -> Self {
+        if let Some(workers) = self.arguments.get_mut(1) {
+            *workers = count.to_string();
+        }
+        self
+    }
+
     pub fn with_environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self

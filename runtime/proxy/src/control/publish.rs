@@ -146,8 +146,8 @@ pub fn serve_orders(
     process: &Arc<Process>,
     mailboxes: &[mpsc::Sender<Message>],
 ) {
-    while let Some(VmOrder { worker, plugin }) = orders.blocking_recv() {
-        let env = Env::new(worker, process.clone(), Arc::default(), Arc::default());
+    while let Some(VmOrder { worker, plugin, clusters, node }) = orders.blocking_recv() {
+        let env = Env::new(worker, process.clone(), clusters, node);
         let vm: Result<Vm<Guest>, Fault> = match &plugin.module.code {
             Ok(module) => Vm::prepare(module, plugin.spec.clone(), Box::new(env)),
             Err(_) => continue,

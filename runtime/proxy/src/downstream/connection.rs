@@ -197,7 +197,7 @@ impl Client {
 
     async fn http1(&self, io: Io) -> hyper::Result<()> {
         let client = self.clone();
-        let service = service_fn(move |request| Box::pin(client.clone().serve(request)));
+        let service = service_fn(move |request| client.clone().serve(request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(None)
@@ -219,7 +219,7 @@ impl Client {
 
     async fn http2(&self, io: Io) -> hyper::Result<()> {
         let client = self.clone();
-        let service = service_fn(move |request| Box::pin(client.clone().serve(request)));
+        let service = service_fn(move |request| client.clone().serve(request));
         let connection = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)

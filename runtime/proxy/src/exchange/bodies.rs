@@ -209,7 +209,13 @@ impl Body for ResponseBody {
                 }
                 frame
             }
-            Kind::Pumped(pump) => ready!(Pin::new(&mut **pump).poll_frame(cx)),
+            Kind::Pumped(pump) => {
+                let frame = ready!(Pin::new(&mut **pump).poll_frame(cx));
+                if let (Some(Ok(frame)), Some(exchange)) = (&frame, &this.exchange) {
+                    exchange.count_body(Direction::Response, frame.data_ref().map_or(0, Bytes::len));
+                }
+                frame
+            }
         };
         match &frame {
             None => this.complete(),

@@ -236,7 +236,10 @@ impl Pump {
         };
         let item = match frame.into_data() {
             Ok(data) => {
-                self.exchange.count_body(self.direction, data.len());
+                // What the client gets is counted where it leaves.
+                if self.direction == Direction::Request {
+                    self.exchange.count_body(Direction::Request, data.len());
+                }
                 self.source_ended = self.source.is_end();
                 Item::Data(data, self.source_ended)
             }

@@ -9,6 +9,7 @@ use sidegate_wasm_host::{BodyAction, ContextId, Fault, HeadersAction, StreamKey}
 use smallvec::SmallVec;
 
 use super::reply::{Failure, Reply};
+use super::view::View;
 use crate::snapshot::FailStrategy;
 use crate::worker::Worker;
 use crate::worker::plugins::{VmHandle, VmSlot};
@@ -54,11 +55,13 @@ pub struct Chain {
     pub links: SmallVec<[Link; 6]>,
     key: StreamKey,
     grpc: bool,
+    /// The filter that chose the route.
+    steered: Option<usize>,
 }
 
 impl Chain {
     pub fn new(key: StreamKey, grpc: bool) -> Self {
-        Self { links: SmallVec::new(), key, grpc }
+        Self { links: SmallVec::new(), key, grpc, steered: None }
     }
 
     pub fn push(&mut self, slot: Rc<VmSlot>) {
@@ -100,7 +103,8 @@ impl Chain {
             return Step::Continue;
         }
         let key = self.key;
-        let open_fails = link.slot.plugin.fail_strategy == FailStrategy::Open;
+        let undoes = link.slot.plugin.fail_strategy != FailStrategy::Close;
+        let chose = &mut self.steered;
         let result = worker.call(&vm, |vm, env| {
             let id = match link.context {
                 Some(id) => id,
@@ -111,9 +115,10 @@ impl Chain {
                 }
             };
             let Some(view) = env.view(key) else { return Ok((HeadersAction::Continue, false)) };
-            if open_fails {
+            if undoes {
                 view.arm_undo();
             }
+            let steered = view.steering.writes;
             let count = match direction {
                 Direction::Request => sidegate_wasm_host::Headers::count(&view.request),
                 Direction::Response => view.response.as_ref().map_or(0, sidegate_wasm_host::Headers::count),
@@ -127,11 +132,19 @@ impl Chain {
                 Direction::Request => marks.resumed_request,
                 Direction::Response => marks.resumed_response,
             };
+            if let Some(view) = env.view(key).filter(|view| view.steering.writes != steered) {
+                view.asked.route_cleared = false;
+                *chose = Some(index);
+            }
+            // What later filters change is not this one's to undo.
+            if let Some(view) = env.view(key).filter(|_| undoes) {
+                view.disarm_undo();
+            }
             Ok((action, resumed))
         });
         worker.settle();
         match result {
-            Ok((action, resumed)) => match self.asked(worker, direction) {
+            Ok((action, resumed)) => match self.asked(worker, index, direction) {
                 Some(step) => step,
                 None => match action {
                     HeadersAction::Continue => Step::Continue,
@@ -141,7 +154,7 @@ impl Chain {
                     HeadersAction::PauseHeaders => Step::WaitWithBody,
                 },
             },
-            Err(fault) => self.fault(worker, index, direction, &fault),
+            Err(fault) => self.fault(worker, index, direction, end, &fault),
         }
     }
 
@@ -171,7 +184,7 @@ impl Chain {
         });
         worker.settle();
         match result {
-            Ok((action, resumed)) => match self.asked(worker, direction) {
+            Ok((action, resumed)) => match self.asked(worker, index, direction) {
                 Some(step) => step.into(),
                 None => match action {
                     BodyAction::Continue => BodyStep::Continue,
@@ -181,7 +194,7 @@ impl Chain {
                     BodyAction::Drop => BodyStep::Drop,
                 },
             },
-            Err(fault) => self.fault(worker, index, direction, &fault).into(),
+            Err(fault) => self.fault(worker, index, direction, end, &fault).into(),
         }
     }
 
@@ -207,18 +220,18 @@ impl Chain {
         });
         worker.settle();
         match result {
-            Ok((action, resumed)) => match self.asked(worker, direction) {
+            Ok((action, resumed)) => match self.asked(worker, index, direction) {
                 Some(step) => step,
                 None if action == HeadersAction::Continue || resumed => Step::Continue,
                 None => Step::Wait,
             },
-            Err(fault) => self.fault(worker, index, direction, &fault),
+            Err(fault) => self.fault(worker, index, direction, true, &fault),
         }
     }
 
     /// While a filter holds the exchange: whether it, or another part of the chain, has decided something.
     pub fn decided(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction) -> Step {
-        if let Some(step) = self.asked(worker, direction) {
+        if let Some(step) = self.asked(worker, index, direction) {
             return step;
         }
         let resumed = self.links.get(index).is_some_and(|link| {
@@ -229,8 +242,24 @@ impl Chain {
         if resumed { Step::Continue } else { Step::Wait }
     }
 
-    /// Takes what guests asked of the exchange as a whole.
-    fn asked(&mut self, worker: &Rc<Worker>, direction: Direction) -> Option<Step> {
+    /// The filter whose choice of a route no longer holds, made ready to choose again.
+    pub fn forget_route(&mut self, worker: &Rc<Worker>) -> Option<usize> {
+        let index = self.steered?;
+        worker.with_env(|env| {
+            let view = env.view(self.key)?;
+            std::mem::take(&mut view.asked.route_cleared).then(|| view.steering.forget_route())
+        })?;
+        let link = self.links.get_mut(index)?;
+        if let (Some(vm), Some(id)) = (link.vm.clone(), link.context.take())
+            && let Err(fault) = worker.call(&vm, |vm, env| vm.close_stream(env, id))
+        {
+            link.slot.clone().faulted(worker, &vm, &fault);
+        }
+        Some(index)
+    }
+
+    /// Takes what guests asked of the exchange as a whole; `index` is the filter that acts or holds, if one does.
+    fn asked(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction) -> Option<Step> {
         enum Wish {
             Reply(Box<sidegate_wasm_host::LocalReply>),
             Close,
@@ -244,6 +273,8 @@ impl Chain {
                 return Some(Wish::Close);
             }
             if view.poisoned() {
+                // The answer to it passes the response hooks: it must not count against those.
+                cleanse(view);
                 return Some(Wish::Poisoned);
             }
             if let Some(reply) = view.asked.reply.take() {
@@ -262,21 +293,27 @@ impl Chain {
                 Some(Step::Reply(Box::new(Reply::failure(failure, self.grpc))))
             }
             Wish::Reply(reply) => Some(Step::Reply(Box::new(Reply::from_filter(*reply, self.grpc)))),
-            Wish::Lost => self.lost(direction),
+            Wish::Lost => self.lost(index, direction),
         }
     }
 
     /// A VM of this chain ended in somebody else's hook. Filters that have no hook left do not matter any more.
-    fn lost(&mut self, direction: Direction) -> Option<Step> {
+    fn lost(&mut self, index: usize, direction: Direction) -> Option<Step> {
         let mut step = None;
-        for link in &mut self.links {
+        for (at, link) in self.links.iter_mut().enumerate() {
             let dead = link.vm.as_ref().is_some_and(|vm| vm.borrow().is_dead());
             if !dead || link.skipped || link.context.is_none() {
                 continue;
             }
             link.skipped = true;
             let needed = match direction {
-                Direction::Request => link.slot.has_message_hooks(),
+                // Its context is open: it has seen the request's head, unless it is the one that holds it.
+                Direction::Request => {
+                    at == index
+                        || link.slot.has(Hook::RequestBody)
+                        || link.slot.has(Hook::RequestTrailers)
+                        || link.slot.has_response_hooks()
+                }
                 Direction::Response => link.slot.has_response_hooks(),
             };
             if needed && link.slot.plugin.fail_strategy != FailStrategy::Open {
@@ -297,8 +334,8 @@ impl Chain {
         Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc)))
     }
 
-    /// A hook of this exchange ended its VM: the fail strategy decides.
-    fn fault(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction, fault: &Fault) -> Step {
+    /// A hook of this exchange ended its VM: the fail strategy decides. `end`: what the hook was told.
+    fn fault(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction, end: bool, fault: &Fault) -> Step {
         let Some(link) = self.links.get_mut(index) else { return Step::Continue };
         if let Some(vm) = &link.vm {
             link.slot.clone().faulted(worker, vm, fault);
@@ -314,8 +351,9 @@ impl Chain {
                 link.reloaded = true;
                 link.context = None;
                 link.vm = link.slot.current();
+                worker.with_env(|env| env.view(self.key).map(|view| view.roll_back()));
                 if link.vm.is_some() {
-                    return self.headers(worker, index, direction, false);
+                    return self.headers(worker, index, direction, end);
                 }
                 link.skipped = true;
                 Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc)))
@@ -356,6 +394,17 @@ impl Chain {
             link.slot.released(worker, vm);
         }
         worker.settle();
+    }
+}
+
+/// Forgets what was written before, so that only what is written anew can end the exchange again.
+fn cleanse(view: &mut View) {
+    view.request.poisoned = false;
+    if let Some(head) = &mut view.response {
+        head.poisoned = false;
+    }
+    for trailers in [&mut view.request_trailers, &mut view.response_trailers].into_iter().flatten() {
+        trailers.poisoned = false;
     }
 }
 

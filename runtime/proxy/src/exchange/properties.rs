@@ -32,10 +32,18 @@ pub fn read(view: &View, path: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
             Some(name) => stored(view, name, out),
             None => Status::NotFound,
         },
-        (b"metadata", _) => message(out),
-        (b"request" | b"response" | b"source" | b"destination" | b"upstream" | b"xds" | b"filter_state", None) => {
-            Status::SerializationFailure
+        (b"metadata", None) => message(out),
+        // There is no metadata of filters: the map of it is empty.
+        (b"metadata", Some(b"filter_metadata")) => {
+            out.extend_from_slice(&[0; 4]);
+            Status::Ok
         }
+        (
+            b"request" | b"response" | b"source" | b"destination" | b"connection" | b"upstream" | b"xds"
+            | b"filter_state",
+            None,
+        ) => Status::SerializationFailure,
+        (b"upstream_filter_state", None) if view.facts.upstream.is_some() => Status::SerializationFailure,
         (b"connection_id", None) => integer(view.facts.connection.id, out),
         // Names that Envoy removed in 1.33 and older filters still use.
         (b"cluster_name" | b"route_name" | b"listener_direction", None) => xds(view, group, out),
@@ -88,7 +96,7 @@ fn request(view: &View, name: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
         b"referer" => header(head, b"referer", out),
         b"useragent" => header(head, b"user-agent", out),
         _ => match name.strip_prefix(b"headers\0") {
-            Some(name) => header(head, name, out),
+            Some(name) => values(head, name, out),
             None => Status::NotFound,
         },
     }
@@ -125,9 +133,9 @@ fn response(view: &View, name: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
             Status::Ok
         }
         _ => match (name.strip_prefix(b"headers\0"), head) {
-            (Some(name), Some(head)) if open.has(Open::RESPONSE_HEADERS) => header(head, name, out),
+            (Some(name), Some(head)) if open.has(Open::RESPONSE_HEADERS) => values(head, name, out),
             _ => match (name.strip_prefix(b"trailers\0"), &view.response_trailers) {
-                (Some(name), Some(trailers)) if open.has(Open::RESPONSE_TRAILERS) => header(trailers, name, out),
+                (Some(name), Some(trailers)) if open.has(Open::RESPONSE_TRAILERS) => values(trailers, name, out),
                 _ => Status::NotFound,
             },
         },
@@ -204,6 +212,8 @@ fn xds(view: &View, name: &[u8], out: &mut Vec<u8>) -> Status {
             out,
         ),
         b"cluster_metadata" | b"route_metadata" | b"virtual_host_metadata" | b"listener_metadata" => message(out),
+        // Of an endpoint that was chosen and has none.
+        b"upstream_host_metadata" if view.facts.upstream.is_some() => Status::SerializationFailure,
         _ => Status::NotFound,
     }
 }
@@ -249,6 +259,25 @@ fn header(head: &dyn Headers, name: &[u8], out: &mut Vec<u8>) -> Status {
         }
         None => Status::NotFound,
     }
+}
+
+/// A header by its name as a path has it: any case, and the values of a repeated one joined by commas.
+fn values(head: &dyn Headers, name: &[u8], out: &mut Vec<u8>) -> Status {
+    // Pseudo headers, and `host` for the authority, have one value.
+    let Some(first) = head.first(name) else { return Status::NotFound };
+    let start = out.len();
+    head.visit(&mut |known, value| {
+        if known.eq_ignore_ascii_case(name) {
+            if out.len() > start {
+                out.push(b',');
+            }
+            out.extend_from_slice(value);
+        }
+    });
+    if out.len() == start {
+        out.extend_from_slice(first);
+    }
+    Status::Ok
 }
 
 /// A header map as a property: values of a repeated name joined by commas.

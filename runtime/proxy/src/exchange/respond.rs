@@ -140,7 +140,7 @@ impl Exchange {
                 view.and_then(|view| view.response.as_ref()).is_some_and(|head| is_short(&head.headers))
             })
         {
-            match filtered.gather(GATHER).await {
+            match Box::pin(filtered.gather(GATHER)).await {
                 Ok(Some(body)) => {
                     self.set_length(body.len());
                     returning.source = if body.is_empty() { Source::Empty } else { Source::Full(body) };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::telemetry::flags::Flags;
+use crate::upstream::retry::RetryPolicy;
 
 /// What filters decided. Every value can be read back.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,9 @@ pub struct Steering {
     pub route_name: Option<String>,
     pub timeout: Option<Duration>,
     pub per_try_timeout: Option<Duration>,
+    pub retries: Option<RetryPolicy>,
+    /// Counts writes, so that the chain sees which filter steered.
+    pub writes: u32,
     /// A value that could not be understood: the exchange fails with flag NC.
     pub invalid: bool,
     /// The texts as written, for reading back.
@@ -43,6 +47,7 @@ impl Steering {
             self.invalid = true;
             return true;
         };
+        self.writes += 1;
         match name {
             CLUSTER => self.cluster = Some(text.to_owned()),
             SUBSET => self.subset = (!text.is_empty()).then(|| text.to_owned()),
@@ -69,6 +74,10 @@ impl Steering {
         match name {
             "sidegate.upstream.timeout" => self.timeout = duration,
             "sidegate.upstream.perTryTimeout" => self.per_try_timeout = duration,
+            "sidegate.upstream.retries" => match RetryPolicy::parse(text, parse_duration) {
+                Some(policy) => self.retries = Some(policy),
+                None => self.invalid = true,
+            },
             _ => {}
         }
         match self.texts.iter_mut().find(|(known, _)| *known == name) {
@@ -76,6 +85,14 @@ impl Steering {
             None => self.texts.push((name, text.to_owned())),
         }
         true
+    }
+
+    /// Forgets where the request goes, but not who sent it.
+    pub fn forget_route(&mut self) {
+        let texts = std::mem::take(&mut self.texts);
+        let writes = self.writes;
+        let kept = |(name, _): &(&str, String)| !name.starts_with("sidegate.upstream.");
+        *self = Self { texts: texts.into_iter().filter(kept).collect(), writes, ..Self::default() };
     }
 
     /// Reads a property back.

@@ -7,14 +7,25 @@ use crate::snapshot::cluster::{Balancing, Subset};
 use crate::snapshot::{Cluster, Endpoint};
 use crate::worker::Worker;
 
-/// An endpoint of the subset, or of the whole cluster. `None`: no such subset, or nobody in it.
-pub fn pick(cluster: &Cluster, subset: Option<&str>, worker: &Worker) -> Option<Arc<Endpoint>> {
+/// Draws of an endpoint before one that has failed this request is taken all the same; Istio's number.
+const DRAWS: usize = 5;
+
+/// An endpoint of the subset, or of the whole cluster, if possible none of `avoid`. `None`: no such subset, or nobody
+/// in it.
+pub fn pick(cluster: &Cluster, subset: Option<&str>, worker: &Worker, avoid: &[usize]) -> Option<Arc<Endpoint>> {
     let subset = match subset {
         Some(name) => cluster.subsets.get(name)?,
         None => &cluster.all,
     };
     let random = |bound| worker.with_env(|env| env.rng().below(bound));
-    choose(cluster, subset, random).cloned()
+    let mut chosen = choose(cluster, subset, random)?;
+    for _ in 1..DRAWS {
+        if !avoid.contains(&chosen.id) {
+            break;
+        }
+        chosen = choose(cluster, subset, random)?;
+    }
+    Some(chosen.clone())
 }
 
 fn choose<'a>(

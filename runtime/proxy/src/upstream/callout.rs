@@ -1,5 +1,6 @@
 //! Requests that guests ask for: sent like any other, answered in one piece, with Envoy's shapes of failure.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +11,11 @@ use http_body_util::{BodyExt, Limited};
 use sidegate_wasm_host::Callout;
 use sidegate_wasm_host::hooks::CalloutAnswer;
 
-use super::{Target, address_request, send as send_request};
+use super::{Target, Trace, address_request, send as send_request, within};
 use crate::exchange::bodies::RequestBody;
 use crate::exchange::head::is_framing;
 use crate::exchange::reply::Failure;
+use crate::upstream::retry::RetryPolicy;
 use crate::worker::Worker;
 
 /// Bytes of an answer's body: what a guest with the default memory can take.
@@ -42,13 +44,14 @@ async fn exchange(worker: &Worker, call: Callout, limit: Duration) -> Result<Res
         cluster,
         subset: None,
         timeout: Some(limit),
-        per_try_timeout: None,
+        retries: RetryPolicy::default(),
         version: Version::HTTP_11,
         grpc: false,
     };
     let request = build(call, &target)?;
-    let (answer, _) = send_request(worker, request, &target).await;
-    let answer = answer?;
+    let mut trace = Trace::default();
+    let answer = pin!(send_request(worker, request, &target, &mut trace));
+    let answer = within(Some(limit), Failure::ResponseTimeout, answer).await?;
     let (parts, body) = answer.response.into_parts();
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return Ok(Err("reset".to_owned()));

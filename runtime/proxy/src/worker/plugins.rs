@@ -95,14 +95,6 @@ impl VmSlot {
         self.has(Hook::ContextCreate)
     }
 
-    /// Whether it has any hook that sees requests or responses.
-    pub fn has_message_hooks(&self) -> bool {
-        self.has(Hook::RequestHeaders)
-            || self.has(Hook::RequestBody)
-            || self.has(Hook::RequestTrailers)
-            || self.has_response_hooks()
-    }
-
     pub fn has_response_hooks(&self) -> bool {
         self.has(Hook::ResponseHeaders) || self.has(Hook::ResponseBody) || self.has(Hook::ResponseTrailers)
     }

@@ -1,0 +1,123 @@
+//! Sending a request, and sending it again: what may be repeated, how often, and for how long in all.
+
+use std::pin::pin;
+
+use http::Method;
+
+use super::Exchange;
+use super::bodies::RequestBody;
+use super::reply::Failure;
+use crate::snapshot::cluster::Permit;
+use crate::telemetry::flags::Flags;
+use crate::upstream::{self, Answer, Target, Trace, within};
+
+/// A body that can be sent again.
+enum Replay {
+    Empty,
+    Full(bytes::Bytes),
+}
+
+impl Replay {
+    fn of(body: &RequestBody) -> Option<Self> {
+        match body {
+            RequestBody::Empty => Some(Self::Empty),
+            RequestBody::Full(Some(bytes)) => Some(Self::Full(bytes.clone())),
+            RequestBody::Full(None) | RequestBody::Direct { .. } | RequestBody::Pumped { .. } => None,
+        }
+    }
+
+    fn body(&self) -> RequestBody {
+        match self {
+            Self::Empty => RequestBody::Empty,
+            Self::Full(bytes) => RequestBody::Full(Some(bytes.clone())),
+        }
+    }
+}
+
+impl Exchange {
+    /// Sends the request within the route's timeout, as often as its retry policy says.
+    pub(super) async fn send(
+        &self,
+        body: RequestBody,
+        target: &Target,
+        upgrade: bool,
+        trailers: bool,
+    ) -> Result<Answer, Failure> {
+        let mut trace = Trace::default();
+        let answer = {
+            let tries = pin!(self.tries(body, target, (upgrade, trailers), &mut trace));
+            within(target.timeout, Failure::RouteTimeout, tries).await
+        };
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.facts.attempts = trace.attempts;
+                view.facts.upstream = trace.endpoint;
+                view.facts.pool_ready = trace.pool_ready.map(|at| at.duration_since(self.started));
+                view.facts.upstream_time = Some(self.started.elapsed());
+                if trace.exhausted {
+                    view.facts.flags.insert(Flags::RETRY_LIMIT);
+                }
+            }
+        });
+        answer
+    }
+
+    async fn tries(
+        &self,
+        body: RequestBody,
+        target: &Target,
+        (upgrade, trailers): (bool, bool),
+        trace: &mut Trace,
+    ) -> Result<Answer, Failure> {
+        let replay = Replay::of(&body);
+        let request = self.outgoing(body, target, upgrade, trailers)?;
+        let method = request.method().clone();
+        let mut answer = upstream::send(&self.worker, request, target, trace).await;
+        let Some(replay) = replay else { return answer };
+        let mut crossed = true;
+        while let Some(retry) = self.another(&answer, target, &method, trace, &mut crossed).await {
+            // The response that was not good enough is dropped before the next try takes its place.
+            drop(answer);
+            let request = self.outgoing(replay.body(), target, upgrade, trailers)?;
+            answer = Box::pin(upstream::send(&self.worker, request, target, trace)).await;
+            drop(retry);
+        }
+        answer
+    }
+
+    /// Whether to try again, after the pause that the policy asks for. `Some(None)`: at once, outside of the policy.
+    async fn another(
+        &self,
+        answer: &Result<Answer, Failure>,
+        target: &Target,
+        method: &Method,
+        trace: &mut Trace,
+        crossed: &mut bool,
+    ) -> Option<Option<Permit>> {
+        let policy = &target.retries;
+        let wanted = match answer {
+            Ok(answer) => policy.wants_response(answer.response.status(), answer.response.headers(), method),
+            // A kept connection ended just as a harmless request went out on it: the upstream had decided to close
+            // before it saw the request. Once, on a fresh connection, and no retry in the sense of the policy.
+            Err(Failure::UpstreamTerminated | Failure::UpstreamReset)
+                if trace.reused && method.is_idempotent() && std::mem::take(crossed) =>
+            {
+                return Some(None);
+            }
+            Err(failure) => policy.wants_failure(*failure, method),
+        };
+        if !wanted {
+            return None;
+        }
+        if trace.attempts > policy.attempts {
+            trace.exhausted = policy.attempts > 0;
+            return None;
+        }
+        let limit = target.cluster.limits.max_retries;
+        let permit = Permit::take(&target.cluster, |load| &load.retries, limit)?;
+        trace.failed.extend(trace.endpoint.as_ref().map(|endpoint| endpoint.id));
+        let pause = self.worker.with_env(|env| policy.pause(trace.attempts, |bound| env.rng().below(bound)));
+        Box::pin(tokio::time::sleep(pause)).await;
+        Some(Some(permit))
+    }
+}
