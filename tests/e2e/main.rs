@@ -26,6 +26,7 @@ mod paths;
 mod pooling;
 mod process;
 mod quotas;
+mod retries;
 mod routing;
 mod setup;
 mod slow_peers;

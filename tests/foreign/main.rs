@@ -12,5 +12,6 @@
 )]
 
 mod assemblyscript;
+mod probe;
 mod rust;
 mod setup;

@@ -28,10 +28,16 @@ pub(crate) fn configured(filter: &str, config: &str) -> Stage {
 impl Stage {
     /// `plugin` and `entry` are further keys of the plugin and of its chain entry, written as `, key: value`.
     pub(crate) fn start(filter: &str, plugin: &str, entry: &str) -> Self {
-        let origin = origin();
-        let file =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/filters-foreign").join(format!("{filter}.wasm"));
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/filters-foreign");
+        let file = folder.join(format!("{filter}.wasm"));
         let module = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        Self::of_module(module, plugin, entry)
+    }
+
+    /// The same with a module in binary or in text form.
+    pub(crate) fn of_module(module: impl AsRef<[u8]>, plugin: &str, entry: &str) -> Self {
+        let module = wat::parse_bytes(module.as_ref()).unwrap().into_owned();
+        let origin = origin();
         // The folder keeps compiled code, so that each filter is compiled once.
         let config = format!(
             "stateDir: {}/foreign-state\n\

@@ -263,21 +263,18 @@ fn header(head: &dyn Headers, name: &[u8], out: &mut Vec<u8>) -> Status {
 
 /// A header by its name as a path has it: any case, and the values of a repeated one joined by commas.
 fn values(head: &dyn Headers, name: &[u8], out: &mut Vec<u8>) -> Status {
-    // Pseudo headers, and `host` for the authority, have one value.
-    let Some(first) = head.first(name) else { return Status::NotFound };
-    let start = out.len();
+    let mut found = false;
     head.visit(&mut |known, value| {
         if known.eq_ignore_ascii_case(name) {
-            if out.len() > start {
+            if found {
                 out.push(b',');
             }
+            found = true;
             out.extend_from_slice(value);
         }
     });
-    if out.len() == start {
-        out.extend_from_slice(first);
-    }
-    Status::Ok
+    // `host` stands for the authority.
+    if found { Status::Ok } else { header(head, name, out) }
 }
 
 /// A header map as a property: values of a repeated name joined by commas.
