@@ -74,7 +74,6 @@ clusters: [{name: app}]
 }
 
 #[test]
-#[ignore = "warnings of a filter that loads do not reach the output of check yet"]
 fn an_unknown_destination_is_a_warning() {
     let (good, text) = check(
         "listeners:

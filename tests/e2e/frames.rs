@@ -45,7 +45,7 @@ impl Frames {
     pub(crate) fn silent(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(40))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
         Self { stream, seen: Vec::new() }
     }
@@ -65,10 +65,14 @@ impl Frames {
         let _ = self.frame(HEADERS, flags, stream, &block(fields));
     }
 
-    /// The next frame; `None` once the peer has closed. Settings and pings are acknowledged on the way.
+    /// The next frame; `None` once the peer has closed. Settings and pings are acknowledged on the way. A peer that
+    /// neither speaks nor closes fails the test.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
-        self.stream.read_exact(&mut head).ok()?;
+        match self.stream.read_exact(&mut head) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("the peer neither speaks nor closes"),
+            read => read.ok()?,
+        }
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; length as usize];
         self.stream.read_exact(&mut payload).ok()?;

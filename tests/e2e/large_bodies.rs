@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use sidegate_tests::{Answer, Origin, Request, Sidegate, eventually};
 
+use crate::frames::{DATA, Frames, SETTINGS, pseudo};
 use crate::setup::{memory, plain};
 
 const LARGE: usize = 50 << 20;
@@ -75,6 +76,22 @@ fn a_client_that_never_reads_is_cut() {
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
     assert!(rest.len() < 4 * LARGE);
+}
+
+#[test]
+fn an_http2_client_that_grants_no_window_is_cut() {
+    let (address, _) = pouring(LARGE);
+    let sidegate = plain(address);
+    let mut frames = Frames::silent(sidegate.address("inbound"));
+    frames.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    frames.frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).unwrap();
+    frames.headers(1, &pseudo("GET", "/", "a"), true);
+    assert_eq!(frames.status_of(1), Some(200));
+    let came = frames.until(|frame| frame.kind == DATA && !frame.payload.is_empty());
+    assert!(came.is_none(), "data without a window");
+    let clusters = || sidegate.ask_admin(&Request::get("/clusters")).text().into_owned();
+    let ended = eventually(Duration::from_secs(10), || clusters().contains("app::rq_active::0").then_some(()));
+    assert!(ended.is_some());
 }
 
 #[test]

@@ -11,9 +11,11 @@
 
 mod admin;
 mod authority;
+mod bad_modules;
 mod command;
 mod frames;
 mod grpc;
+mod guarded;
 mod guest;
 mod h2_origin;
 mod hop_by_hop;
@@ -26,6 +28,8 @@ mod paths;
 mod pooling;
 mod process;
 mod quotas;
+mod recovery;
+mod reload;
 mod retries;
 mod routing;
 mod setup;

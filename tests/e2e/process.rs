@@ -1,5 +1,7 @@
 //! The process: it drains, it does not share its address, it comes back after a crash.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -112,6 +114,32 @@ fn http2_streams_are_completed_too() {
     gate.open();
     assert_eq!(client.join().unwrap(), 20);
     assert!(sidegate.exit().success());
+}
+
+#[test]
+fn a_websocket_goes_on_until_the_timeout() {
+    let origin = Origin::answering(|_| {
+        Answer::upgrade("websocket", |mut stream| {
+            let mut buffer = [0; 64];
+            while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                let _ = stream.write_all(&buffer[..read]);
+            }
+        })
+    });
+    let mut sidegate = draining("{minimum: 100ms, timeout: 3s}", &origin);
+    let mut client = sidegate.connect();
+    let handshake = Request::get("/").with_header("connection", "upgrade").with_header("upgrade", "websocket");
+    assert_eq!(client.send(&handshake).unwrap().status, 101);
+    let (mut stream, _) = client.into_upgraded();
+    sidegate.terminate();
+    let address = sidegate.address("inbound");
+    eventually(PATIENCE, || TcpStream::connect(address).is_err().then_some(())).unwrap();
+    stream.write_all(b"still there").unwrap();
+    let mut answer = [0; 11];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"still there");
+    sidegate.exit();
+    assert_eq!(stream.read(&mut answer).unwrap_or(0), 0);
 }
 
 #[test]

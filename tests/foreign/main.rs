@@ -12,6 +12,7 @@
 )]
 
 mod assemblyscript;
+mod faults;
 mod probe;
 mod rust;
 mod setup;

@@ -98,6 +98,12 @@ fn read_sources(sources: &[Source], report: Report) -> Result<Loaded, Problems> 
         }
         let file = u32::try_from(file).unwrap_or(u32::MAX);
         match tree::build::add_text(&mut tree, file, &source.text, &report) {
+            // A file that is being written is empty for a moment; nobody means "nothing" by it.
+            Ok(None) => {
+                let fix = Some("write {} for a configuration without anything".to_owned());
+                report.error(Location::start_of(Arc::from(&*source.path)), "", "the file is empty", fix);
+                readable = false;
+            }
             Ok(root) => roots.extend(root),
             Err(tree::build::Unreadable) => readable = false,
         }

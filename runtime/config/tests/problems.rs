@@ -175,7 +175,8 @@ fn text_that_is_no_yaml_is_told_with_its_place() {
         "c.yaml:3:3: key \"minimum\" is given twice, first in line 2 (drain.minimum); keep one of them",
     );
     says("[1]", "c.yaml:1:1: expected a map with keys such as \"listeners\", found a list");
-    says("# nothing\n", "c.yaml:1:1: warning: no listeners, so nothing will be served");
+    says("# nothing\n", "c.yaml:1:1: the file is empty; write {} for a configuration without anything");
+    says("{}\n", "c.yaml:1:1: warning: no listeners, so nothing will be served");
 }
 
 #[test]

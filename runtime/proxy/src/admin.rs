@@ -9,9 +9,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use sidegate_config::{Config, FailStrategy};
+use sidegate_config::{Config, FailStrategy, Problems};
 
-use crate::control::publish::Refusal;
+use crate::control::update::Committed;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{Kind, SeriesName};
 use crate::worker::env::Process;
@@ -29,13 +29,14 @@ pub enum Command {
 /// The state of the process, as the administration interface shows it.
 pub struct Status {
     pub process: Arc<Process>,
-    pub config: serde_json::Value,
+    config: RwLock<serde_json::Value>,
     pub node: serde_json::Value,
     pub started: Instant,
     pub draining: AtomicBool,
     pub failed: AtomicBool,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
     rejected: Mutex<HashMap<String, String>>,
+    last_refusal: Mutex<Option<String>>,
     /// A plugin without which requests fail has no VM.
     missing: AtomicBool,
 }
@@ -45,19 +46,21 @@ impl Status {
         let node = &config.node;
         Self {
             process: process.clone(),
-            config: views::config(config),
+            config: RwLock::new(views::config(config)),
             node: serde_json::json!({"id": node.id, "cluster": node.cluster, "locality": node.locality, "metadata": node.metadata}),
             started,
             draining: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             snapshot: RwLock::new(None),
             rejected: Mutex::default(),
+            last_refusal: Mutex::default(),
             missing: AtomicBool::new(false),
         }
     }
 
-    /// A snapshot serves now; `refusals` are its plugins without code.
-    pub fn committed(&self, snapshot: Arc<Snapshot>, refusals: &[Refusal]) {
+    /// An update took effect.
+    pub fn committed(&self, committed: &Committed) {
+        let Committed { config, snapshot, refusals } = committed;
         let metrics = &self.process.metrics;
         metrics.series(Kind::Gauge, &SeriesName::new("sidegate_snapshot_version", &[])).set(snapshot.number);
         metrics.series(Kind::Gauge, &SeriesName::new("envoy_server_live", &[])).set(1);
@@ -65,11 +68,30 @@ impl Status {
         self.missing.store(missing, std::sync::atomic::Ordering::Relaxed);
         let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         rejected.clear();
+        *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
         for refusal in refusals {
             rejected.insert(refusal.plugin.name.clone(), refusal.reason.clone());
         }
         drop(rejected);
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = views::config(config);
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
+    }
+
+    /// An update did not take effect.
+    pub fn refused(&self, problems: &Problems) {
+        let metrics = &self.process.metrics;
+        metrics.series(Kind::Counter, &SeriesName::new("sidegate_updates_refused_total", &[])).add_shared(1);
+        *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(problems.to_string());
+    }
+
+    /// The configuration as it may be shown.
+    pub fn config(&self) -> serde_json::Value {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the last update was refused, if it was.
+    pub fn last_refusal(&self) -> Option<String> {
+        self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {

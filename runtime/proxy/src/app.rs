@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use sidegate_config::{Config, Loaded, Problems};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{self, Status};
 use crate::cli::RunOptions;
 use crate::control::builtins;
 use crate::control::cache::Cache;
+use crate::control::files::Files;
 use crate::control::modules::Modules;
 use crate::control::publish::{self, Publisher};
+use crate::control::update::Updater;
 use crate::mailbox::{MAILBOX, Message, Phase};
 use crate::overload;
 use crate::snapshot::compile;
@@ -37,8 +39,9 @@ pub fn check(path: &Path) -> Result<Problems, Problems> {
     let (mailbox, _keep) = mpsc::channel(1);
     let publisher = Publisher::new(process, Arc::new([mailbox]));
     let snapshot = publisher.compile(&config, &plugins, &code)?;
-    let (prepared, refusals) = publisher.prepare(&snapshot);
+    let (mut prepared, refusals) = publisher.prepare(&snapshot);
     let mut problems: Vec<_> = refusals.iter().flat_map(|refusal| publish::problems_of(&config, refusal)).collect();
+    warnings.0.extend(publish::remarks(&config, &snapshot, &mut prepared));
     for plugin in &plugins {
         let unused = !snapshot.plugins.iter().any(|used| used.name == plugin.name);
         if let (true, Some(Err(reason))) = (unused, code.get(&plugin.name).map(|module| module.code.as_ref())) {
@@ -100,24 +103,10 @@ pub async fn run(options: RunOptions) -> Result<(), String> {
             None
         }
     });
-    let mut modules = modules(&config, workers, cache)?;
-    let plugins = compile::plugins_of(&config, &builtins::names()).map_err(|problems| problems.to_string())?;
-    let code = plugins.iter().map(|plugin| (plugin.name.clone(), modules.load(plugin))).collect();
-
+    let modules = modules(&config, workers, cache)?;
     let (orders, incoming_orders) = mpsc::unbounded_channel();
     let (mailboxes, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAILBOX)).unzip();
     let mailboxes: Arc<[_]> = mailboxes.into();
-    let mut publisher = Publisher::new(process.clone(), mailboxes.clone());
-    let snapshot = publisher.compile(&config, &plugins, &code).map_err(|problems| problems.to_string())?;
-    let (prepared, refusals) = publisher.prepare(&snapshot);
-    for refusal in &refusals {
-        for problem in publish::problems_of(&config, refusal) {
-            tracing::error!("{problem}");
-        }
-    }
-    let sockets =
-        publisher.bind(&snapshot).map_err(|(address, error)| format!("cannot listen on {address}: {error}"))?;
-
     let mut threads = Vec::new();
     for (index, mailbox) in receivers.into_iter().enumerate() {
         let start = Start {
@@ -139,18 +128,50 @@ pub async fn run(options: RunOptions) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
 
     tokio::spawn(overload::watch(process.clone(), config.overload.memory.0));
-    let snapshot = Arc::new(snapshot);
-    publisher.commit(snapshot.clone(), prepared, sockets).await;
-    status.committed(snapshot, &refusals);
-    tracing::info!(
-        workers,
-        listeners = config.listeners.len(),
-        plugins = plugins.len(),
-        milliseconds = started.elapsed().as_millis(),
-        "serving"
-    );
+    let publisher = Publisher::new(process, mailboxes.clone());
+    let updater = Updater::new(options.config.clone(), config.clone(), modules, publisher);
+    start_control(updater, status.clone()).await?;
+    tracing::info!(workers, milliseconds = started.elapsed().as_millis(), "serving");
     wait_and_drain(&config, &mailboxes, &status, commands, &threads).await;
     Ok(())
+}
+
+/// Starts the thread that makes updates; returns when the first one has taken effect.
+async fn start_control(mut updater: Updater, status: Arc<Status>) -> Result<(), String> {
+    let (done, first) = oneshot::channel();
+    let control = move || {
+        match updater.apply() {
+            Ok(committed) => {
+                status.committed(&committed);
+                let _ = done.send(Ok(()));
+            }
+            Err(problems) => {
+                let _ = done.send(Err(problems.to_string()));
+                return;
+            }
+        }
+        let mut files = Files::new();
+        files.watch(updater.files());
+        while files.wait(updater.files()) {
+            match updater.apply() {
+                Ok(committed) => status.committed(&committed),
+                Err(problems) => {
+                    for problem in problems.iter() {
+                        tracing::error!("{problem}");
+                    }
+                    tracing::error!("the update is refused; what was running goes on");
+                    status.refused(&problems);
+                }
+            }
+            files.watch(updater.files());
+        }
+    };
+    std::thread::Builder::new()
+        .name("control".into())
+        .stack_size(4 << 20)
+        .spawn(control)
+        .map_err(|error| format!("cannot start the control thread: {error}"))?;
+    first.await.unwrap_or_else(|_| Err("the control thread ended".to_owned()))
 }
 
 /// Waits for a reason to stop, then drains: a second signal ends at once.

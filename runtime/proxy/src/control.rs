@@ -3,5 +3,7 @@
 pub mod builtins;
 pub mod cache;
 pub mod compiler;
+pub mod files;
 pub mod modules;
 pub mod publish;
+pub mod update;

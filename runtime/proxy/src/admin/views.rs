@@ -68,7 +68,12 @@ pub(super) fn config(config: &Config) -> Value {
 
 pub(super) fn config_dump(status: &Status) -> Value {
     let number = status.snapshot().map_or(0, |snapshot| snapshot.number);
-    json!({"snapshot": number, "node": status.node, "config": status.config})
+    json!({
+        "snapshot": number,
+        "lastRefusal": status.last_refusal(),
+        "node": status.node,
+        "config": status.config(),
+    })
 }
 
 fn sorted(snapshot: &Snapshot) -> BTreeMap<&str, &Cluster> {

@@ -17,6 +17,9 @@ use super::compiler;
 use crate::snapshot::PluginModule;
 use crate::snapshot::plugin::Guest;
 
+/// Versions of a plugin whose code is kept at hand; older ones are compiled again, or read from the cache.
+const VERSIONS_KEPT: usize = 8;
+
 /// All modules that were loaded, and the engines that run them.
 pub struct Modules {
     builtin: Engine<Guest>,
@@ -51,7 +54,11 @@ impl Modules {
             }
         });
         let module = Arc::new(PluginModule { digest, version, source, code });
-        self.known.entry(plugin.name.clone()).or_default().push(module.clone());
+        let known = self.known.entry(plugin.name.clone()).or_default();
+        if known.len() >= VERSIONS_KEPT {
+            known.remove(0);
+        }
+        known.push(module.clone());
         module
     }
 

@@ -111,18 +111,26 @@ impl Publisher {
         Ok(sockets)
     }
 
-    /// Makes the snapshot the present one; returns when every worker has switched.
-    pub async fn commit(&mut self, snapshot: Arc<Snapshot>, prepared: Prepared, sockets: Vec<Vec<(Address, Socket)>>) {
+    /// Gives back addresses that were bound for a snapshot which did not come to be.
+    pub fn release_unused(&mut self) {
+        let current = self.current.clone();
+        let listeners = current.iter().flat_map(|current| &current.listeners);
+        let used: Vec<_> = listeners.map(|listener| listener.address.clone()).collect();
+        self.claims.retain(|address, _| used.contains(address));
+    }
+
+    /// Makes the snapshot the present one; returns when every worker has switched. Blocks: not for a runtime's thread.
+    pub fn commit(&mut self, snapshot: Arc<Snapshot>, prepared: Prepared, sockets: Sockets) {
         let mut switched = Vec::new();
         for ((mailbox, vms), sockets) in self.mailboxes.iter().zip(prepared).zip(sockets) {
             let (done, wait) = oneshot::channel();
             let commit = Commit { snapshot: snapshot.clone(), vms, sockets, done };
-            if mailbox.send(Message::Commit(Box::new(commit))).await.is_ok() {
+            if mailbox.blocking_send(Message::Commit(Box::new(commit))).is_ok() {
                 switched.push(wait);
             }
         }
         for wait in switched {
-            let _ = wait.await;
+            let _ = wait.blocking_recv();
         }
         self.claims.retain(|address, _| snapshot.listeners.iter().any(|listener| listener.address == *address));
         self.current = Some(snapshot);
@@ -156,6 +164,21 @@ pub fn serve_orders(
             let _ = mailbox.blocking_send(Message::Vm { tag: plugin.spec.tag, vm: Box::new(vm) });
         }
     }
+}
+
+/// What guests that accept their configuration have to say about it all the same.
+pub fn remarks(config: &Config, snapshot: &Snapshot, prepared: &mut Prepared) -> Vec<Problem> {
+    let mut remarks = Vec::new();
+    // Every VM of a plugin says the same.
+    let Some(vms) = prepared.first_mut() else { return remarks };
+    for plugin in &snapshot.plugins {
+        let Some(vm) = vms.get_mut(&plugin.spec.tag).and_then(|vms| vms.first_mut()) else { continue };
+        let problems = vm.own_host().problem_reports().take();
+        if !problems.is_empty() {
+            remarks.extend(problems_of(config, &Refusal { plugin: plugin.clone(), reason: String::new(), problems }));
+        }
+    }
+    remarks
 }
 
 /// A refusal as problems of the configuration: what the guest said about its own part, else the reason as a whole.

@@ -48,6 +48,8 @@ const WRITE_STALL: Duration = Duration::from_secs(20);
 pub struct ConnectionState {
     timeouts: RequestTimeouts,
     occupancy: Rc<Occupancy>,
+    /// Since when the client has not read what every response has ready, and the count that shows it.
+    unread_since: Cell<Option<(u64, Instant)>>,
     /// When bytes of a next request were first seen.
     head_since: Cell<Option<Instant>>,
     ending: Cell<Option<End>>,
@@ -68,6 +70,7 @@ impl ConnectionState {
         Self {
             timeouts,
             occupancy: Rc::new(Occupancy::new(activity)),
+            unread_since: Cell::new(None),
             head_since: Cell::new(None),
             ending: Cell::new(None),
             waker: RefCell::new(None),
@@ -103,7 +106,10 @@ impl ConnectionState {
         }
         if occupancy.is_busy() {
             self.head_since.set(None);
-            return false;
+            let Some(asked) = occupancy.unread() else { return false };
+            let started = self.unread_since.get().filter(|(count, _)| *count == asked).map_or(now, |(_, since)| since);
+            self.unread_since.set(Some((asked, started)));
+            return since(started) >= WRITE_STALL;
         }
         if !occupancy.has_served() {
             // The first head is due from the moment of connecting.

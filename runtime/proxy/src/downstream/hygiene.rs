@@ -76,6 +76,7 @@ pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refu
         authority: Some(authority),
         path: Some(path),
         headers,
+        length_hidden: false,
         poisoned: false,
     };
     Ok(Admitted { head, upgrade: hop.websocket && rules.websocket, trailers: hop.trailers })

@@ -182,6 +182,9 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(busy) = &mut this.busy {
+            busy.asked();
+        }
         let frame = match &mut this.kind {
             Kind::Empty => None,
             Kind::Full(bytes) => {
@@ -224,7 +227,11 @@ impl Body for ResponseBody {
                     exchange.cut();
                 }
             }
-            Some(Ok(_)) => {}
+            Some(Ok(_)) => {
+                if let Some(busy) = &mut this.busy {
+                    busy.offered();
+                }
+            }
         }
         Poll::Ready(frame)
     }

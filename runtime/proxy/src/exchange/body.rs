@@ -246,7 +246,7 @@ impl Pump {
             Err(frame) => {
                 self.source_ended = true;
                 let fields = frame.into_trailers().unwrap_or_default();
-                self.exchange.set_trailers(self.direction, Some(Trailers { fields, poisoned: false }));
+                self.exchange.set_trailers(self.direction, Some(Trailers { fields, ..Trailers::default() }));
                 Item::Trailers
             }
         };
@@ -484,5 +484,5 @@ impl Body for Pump {
 
 /// The trailers of a message that passes without hooks.
 pub fn note_trailers(exchange: &Exchange, direction: Direction, fields: &HeaderMap) {
-    exchange.set_trailers(direction, Some(Trailers { fields: fields.clone(), poisoned: false }));
+    exchange.set_trailers(direction, Some(Trailers { fields: fields.clone(), ..Trailers::default() }));
 }

@@ -286,6 +286,7 @@ impl Chain {
             Wish::Close => Some(Step::Close),
             Wish::Poisoned => {
                 tracing::warn!("a filter wrote a header that would break the message: the exchange ends");
+                worker.counters.broken_by_filter.add(worker.index, 1);
                 let failure = match direction {
                     Direction::Request => Failure::FilterBrokeRequest,
                     Direction::Response => Failure::FilterBrokeResponse,
@@ -340,6 +341,8 @@ impl Chain {
         if let Some(vm) = &link.vm {
             link.slot.clone().faulted(worker, vm, fault);
         }
+        // A callout may have had effects: the hook is then not run again.
+        let called_out = worker.with_env(|env| env.view(self.key).is_some_and(|view| view.asked.called_out));
         let first_hook = fault.hook == Hook::RequestHeaders || fault.hook == Hook::ContextCreate;
         match link.slot.plugin.fail_strategy {
             FailStrategy::Open => {
@@ -347,7 +350,7 @@ impl Chain {
                 worker.with_env(|env| env.view(self.key).map(|view| view.roll_back()));
                 Step::Continue
             }
-            FailStrategy::Reload if first_hook && !link.reloaded && direction == Direction::Request => {
+            FailStrategy::Reload if first_hook && !link.reloaded && !called_out => {
                 link.reloaded = true;
                 link.context = None;
                 link.vm = link.slot.current();

@@ -21,6 +21,8 @@ pub struct RequestHead {
     pub authority: Option<HeaderValue>,
     pub path: Option<PathAndQuery>,
     pub headers: HeaderMap,
+    /// A filter removed `content-length`: filters no longer see it. The message keeps it, or gets its own.
+    pub length_hidden: bool,
     /// A filter wrote CR, LF or NUL: the exchange must end.
     pub poisoned: bool,
 }
@@ -31,6 +33,7 @@ pub struct ResponseHead {
     /// `None` once a filter has removed or broken it.
     pub status: Option<StatusCode>,
     pub headers: HeaderMap,
+    pub length_hidden: bool,
     pub poisoned: bool,
 }
 
@@ -38,12 +41,13 @@ pub struct ResponseHead {
 #[derive(Clone, Debug, Default)]
 pub struct Trailers {
     pub fields: HeaderMap,
+    pub length_hidden: bool,
     pub poisoned: bool,
 }
 
 impl ResponseHead {
     pub fn new(status: StatusCode, headers: HeaderMap) -> Self {
-        Self { status: Some(status), headers, poisoned: false }
+        Self { status: Some(status), headers, length_hidden: false, poisoned: false }
     }
 
     /// The status as bytes.
@@ -104,6 +108,9 @@ trait Pseudo {
     fn fields(&self) -> &HeaderMap;
     fn fields_mut(&mut self) -> &mut HeaderMap;
     fn poison(&mut self);
+    /// Whether guests see a content length; writing `true` hides it.
+    fn length_hidden(&mut self) -> &mut bool;
+    fn is_length_hidden(&self) -> bool;
     /// Calls `each` with every pseudo header that is present.
     fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8]));
     /// The value of a pseudo header; the outer `None`: the name is not one.
@@ -121,6 +128,12 @@ impl Pseudo for RequestHead {
     }
     fn poison(&mut self) {
         self.poisoned = true;
+    }
+    fn length_hidden(&mut self) -> &mut bool {
+        &mut self.length_hidden
+    }
+    fn is_length_hidden(&self) -> bool {
+        self.length_hidden
     }
     fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         if let Some(authority) = &self.authority {
@@ -179,6 +192,12 @@ impl Pseudo for ResponseHead {
     fn poison(&mut self) {
         self.poisoned = true;
     }
+    fn length_hidden(&mut self) -> &mut bool {
+        &mut self.length_hidden
+    }
+    fn is_length_hidden(&self) -> bool {
+        self.length_hidden
+    }
     fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         if self.status.is_some() {
             each(b":status", self.status_bytes());
@@ -208,6 +227,12 @@ impl Pseudo for Trailers {
     fn poison(&mut self) {
         self.poisoned = true;
     }
+    fn length_hidden(&mut self) -> &mut bool {
+        &mut self.length_hidden
+    }
+    fn is_length_hidden(&self) -> bool {
+        self.length_hidden
+    }
     fn pseudo(&self, _each: &mut dyn FnMut(&[u8], &[u8])) {}
     fn pseudo_value(&self, name: &[u8]) -> Option<Option<&[u8]>> {
         name.starts_with(b":").then_some(None)
@@ -223,6 +248,9 @@ macro_rules! headers_of {
         impl Headers for $head {
             fn count(&self) -> usize {
                 let mut count = self.fields().len();
+                if self.is_length_hidden() && self.fields().contains_key(header::CONTENT_LENGTH) {
+                    count -= 1;
+                }
                 self.pseudo(&mut |_, _| count += 1);
                 count
             }
@@ -235,14 +263,18 @@ macro_rules! headers_of {
 
             fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
                 self.pseudo(each);
+                let hidden = self.is_length_hidden();
                 for (name, value) in self.fields() {
-                    each(name.as_str().as_bytes(), value.as_bytes());
+                    if !hidden || name != header::CONTENT_LENGTH {
+                        each(name.as_str().as_bytes(), value.as_bytes());
+                    }
                 }
             }
 
             fn first(&self, name: &[u8]) -> Option<&[u8]> {
                 match self.pseudo_value(name) {
                     Some(value) => value,
+                    None if self.is_length_hidden() && name.eq_ignore_ascii_case(b"content-length") => None,
                     None => self.fields().get(lookup(name)?).map(HeaderValue::as_bytes),
                 }
             }
@@ -278,7 +310,11 @@ macro_rules! headers_of {
             }
 
             fn remove(&mut self, name: &[u8]) {
-                if self.set_pseudo(name, None) || is_framing(name) {
+                if self.set_pseudo(name, None) {
+                    return;
+                }
+                if is_framing(name) {
+                    *self.length_hidden() |= name.eq_ignore_ascii_case(b"content-length");
                     return;
                 }
                 if let Some(name) = lookup(name)
@@ -359,6 +395,7 @@ mod tests {
             authority: Some(HeaderValue::from_static("a.test")),
             path: Some(PathAndQuery::from_static("/p?q")),
             headers: HeaderMap::new(),
+            length_hidden: false,
             poisoned: false,
         }
     }
@@ -375,6 +412,16 @@ mod tests {
         assert_eq!(head.headers.len(), 1);
         assert_eq!(head.first(b":path"), Some(&b"/x"[..]));
         assert_eq!(head.first(b":method"), None, "a map without it has none");
+    }
+
+    #[test]
+    fn a_removed_length_is_gone_for_guests_only() {
+        let mut head = request();
+        head.headers.insert("content-length", HeaderValue::from_static("5"));
+        assert_eq!((head.count(), head.first(b"content-length")), (5, Some(&b"5"[..])));
+        head.remove(b"Content-Length");
+        assert_eq!((head.count(), head.first(b"content-length")), (4, None));
+        assert!(head.headers.contains_key("content-length"));
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub struct Occupancy {
     served: Cell<bool>,
     idle_since: Cell<Instant>,
     idle_bytes: Cell<u64>,
+    /// Responses that gave a piece of their body and have not been asked for the next one.
+    offered: Cell<u32>,
+    /// Counts how often any response was asked for a piece.
+    asked: Cell<u64>,
 }
 
 impl Occupancy {
@@ -24,7 +28,15 @@ impl Occupancy {
             served: Cell::new(false),
             idle_since: Cell::new(Instant::now()),
             idle_bytes: Cell::new(0),
+            offered: Cell::new(0),
+            asked: Cell::new(0),
         }
+    }
+
+    /// When every response has something to give and none is asked for it, the client does not read: the count of
+    /// questions so far, which stands still as long as that lasts.
+    pub fn unread(&self) -> Option<u64> {
+        (self.active.get() > 0 && self.offered.get() == self.active.get()).then(|| self.asked.get())
     }
 
     pub fn is_busy(&self) -> bool {
@@ -48,19 +60,43 @@ impl Occupancy {
 }
 
 /// Keeps a connection busy until dropped.
-pub struct Busy(Rc<Occupancy>);
+pub struct Busy {
+    occupancy: Rc<Occupancy>,
+    offering: bool,
+}
 
 impl Busy {
     pub fn new(occupancy: &Rc<Occupancy>) -> Self {
         occupancy.active.set(occupancy.active.get() + 1);
         occupancy.served.set(true);
-        Self(occupancy.clone())
+        Self { occupancy: occupancy.clone(), offering: false }
+    }
+
+    /// The response was asked for a piece of its body.
+    pub fn asked(&mut self) {
+        self.occupancy.asked.set(self.occupancy.asked.get().wrapping_add(1));
+        self.set_offering(false);
+    }
+
+    /// It gave one.
+    pub fn offered(&mut self) {
+        self.set_offering(true);
+    }
+
+    fn set_offering(&mut self, offering: bool) {
+        let offered = &self.occupancy.offered;
+        match (std::mem::replace(&mut self.offering, offering), offering) {
+            (false, true) => offered.set(offered.get() + 1),
+            (true, false) => offered.set(offered.get().saturating_sub(1)),
+            _ => {}
+        }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let occupancy = &self.0;
+        self.set_offering(false);
+        let occupancy = &self.occupancy;
         occupancy.active.set(occupancy.active.get().saturating_sub(1));
         if occupancy.active.get() == 0 {
             occupancy.idle_since.set(Instant::now());

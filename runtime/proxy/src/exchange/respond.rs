@@ -70,14 +70,9 @@ impl Exchange {
         let (mut parts, body) = response.into_parts();
         // A response that nominates fields badly is still a response: what can be stripped is.
         let _ = hop::strip(&mut parts.headers);
-        if body.is_end_stream()
-            && parts.headers.contains_key(header::CONTENT_LENGTH)
-            && self.must_be_empty(parts.status)
-        {
-            // HEAD, 204 and 304 may tell the length of what they do not carry.
-            if parts.status == StatusCode::NO_CONTENT {
-                parts.headers.remove(header::CONTENT_LENGTH);
-            }
+        // HEAD and 304 may tell the length of what they do not carry, 204 may not.
+        if parts.status == StatusCode::NO_CONTENT {
+            parts.headers.remove(header::CONTENT_LENGTH);
         }
         self.worker.with_env(|env| {
             if let Some(view) = env.view(self.key) {
@@ -92,10 +87,6 @@ impl Exchange {
         let source = if body.is_end_stream() { Source::Empty } else { Source::Incoming(body) };
         let before = self.chain.borrow().count();
         self.return_through(Returning { source, in_flight: Some(in_flight), before }).await
-    }
-
-    fn must_be_empty(&self, status: StatusCode) -> bool {
-        self.head_request || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED
     }
 
     /// Filter after filter, backwards; then out.
@@ -213,6 +204,10 @@ impl Exchange {
         let logged = self.chain.borrow().has(Hook::Log);
         let head = self.worker.with_env(|env| {
             let head = env.view(self.key)?.response.as_mut()?;
+            if head.length_hidden && self.head_request {
+                // A filter that rewrites the body of GET: its length is not known here.
+                head.headers.remove(header::CONTENT_LENGTH);
+            }
             Some((head.status?, if logged { head.headers.clone() } else { std::mem::take(&mut head.headers) }))
         });
         let Some((status, headers)) = head else {

@@ -88,6 +88,8 @@ pub struct Asked {
     pub resumed: bool,
     /// The VM of a filter in this exchange ended in somebody else's hook.
     pub vm_lost: bool,
+    /// A callout was sent on behalf of this exchange.
+    pub called_out: bool,
     /// The request's path or host changed after a route was chosen, or `clear_route_cache` was called.
     pub route_cleared: bool,
     wakers: [Option<Waker>; 3],
@@ -234,7 +236,11 @@ impl Stream for View {
             None => {
                 let bytes: usize = self.stored.iter().map(|(path, value)| path.len() + value.len()).sum();
                 if self.stored.len() >= MAX_STORED || bytes + path.len() + value.len() > MAX_STORED_BYTES {
-                    return Status::InternalFailure;
+                    // SDKs trap on any other answer, and a quota must not cost a VM.
+                    tracing::warn!(
+                        "a property was dropped: an exchange holds {MAX_STORED} and {MAX_STORED_BYTES} bytes"
+                    );
+                    return Status::Ok;
                 }
                 self.stored.push((path.to_vec(), value.to_vec()));
             }

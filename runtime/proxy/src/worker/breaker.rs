@@ -52,6 +52,10 @@ impl Health {
     pub fn fault(&self, plugin: &str, digest: &str, now: Instant) -> Verdict {
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         let version = versions.entry((plugin.to_owned(), digest.to_owned())).or_default();
+        if let Some(left) = version.open_until.and_then(|until| until.checked_duration_since(now)) {
+            // A VM of another worker that was still there: one more fault of what is known to be bad.
+            return Verdict::Open(left);
+        }
         if version.faults.back().is_none_or(|last| now.duration_since(*last) > WINDOW) {
             version.in_a_row = 0;
         }
@@ -106,6 +110,7 @@ mod tests {
         assert_eq!(at(3), Verdict::Restart(Duration::from_secs(4)));
         assert_eq!(at(4), Verdict::Open(Duration::from_secs(10)));
         assert_eq!(health.delay("p", "d", start + Duration::from_secs(5)), Duration::from_secs(9));
+        assert_eq!(at(5), Verdict::Open(Duration::from_secs(9)), "open once, not twice");
         assert_eq!(at(60), Verdict::Restart(Duration::ZERO), "calm again");
         for second in 61..64 {
             at(second);

@@ -22,6 +22,8 @@ pub struct Counters {
     pub refused: Arc<Series>,
     /// Connections and requests that were turned away to protect the process.
     pub overloaded: Arc<Series>,
+    /// Exchanges that ended because a filter wrote a header with a line break.
+    pub broken_by_filter: Arc<Series>,
     classes: [Arc<Series>; 5],
     times: Arc<Series>,
     upstream: RefCell<HashMap<(usize, u16), Upstream>>,
@@ -42,6 +44,7 @@ impl Counters {
             connections: plain(Kind::Counter, "envoy_http_downstream_cx_total"),
             connections_active: plain(Kind::Gauge, "envoy_http_downstream_cx_active"),
             refused: plain(Kind::Counter, "envoy_http_downstream_cx_protocol_error"),
+            broken_by_filter: plain(Kind::Counter, "sidegate_invalid_headers_total"),
             overloaded: plain(Kind::Counter, "envoy_http_downstream_cx_overload_reject"),
             classes: ["1", "2", "3", "4", "5"].map(class),
             times: plain(Kind::Histogram, "envoy_http_downstream_rq_time"),

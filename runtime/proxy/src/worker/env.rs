@@ -232,6 +232,9 @@ impl Host for Box<Env> {
         if self.clusters.find(&call.cluster).is_none() {
             return Err(Status::BadArgument);
         }
+        if let Some(view) = stream.and_then(|key| self.view(key)) {
+            view.asked.called_out = true;
+        }
         self.outbox.push(Intent::Callout { tag: spec.tag, id, stream, call });
         Ok(())
     }

@@ -87,7 +87,9 @@ async fn run(start: Start) {
                 worker.sweep_pools(now);
             }
         }
-        if worker.phase.get() == Phase::Closing && worker.connections.borrow().is_empty() {
+        // A tunnel has left the list of connections; its exchange lasts as long as it does.
+        let idle = || worker.connections.borrow().is_empty() && worker.with_env(|env| env.views.is_empty());
+        if worker.phase.get() == Phase::Closing && idle() {
             return;
         }
     }

@@ -1,0 +1,165 @@
+//! Sees when files change: the kernel tells at once, a slow look makes sure. Folders are watched, not files, because
+//! editors and ConfigMaps put new files (or links) in the place of old ones.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+
+/// How often files are looked at although nobody said that they changed.
+const POLL: Duration = Duration::from_secs(2);
+/// How long files must stay as they are before they are believed: a writer may be half way.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Watches a set of files.
+pub struct Files {
+    watcher: Option<RecommendedWatcher>,
+    events: Receiver<()>,
+    folders: Vec<PathBuf>,
+    stamp: u64,
+}
+
+impl Files {
+    pub fn new() -> Self {
+        // One waiting event says as much as many.
+        let (sender, events) = sync_channel(1);
+        let watcher = notify::recommended_watcher(move |_event| {
+            // Full: an event waits already.
+            let _ = sender.try_send(());
+        })
+        .map_err(|error| {
+            tracing::warn!("cannot watch files: {error}; changes are seen within {POLL:?}");
+        });
+        Self { watcher: watcher.ok(), events, folders: Vec::new(), stamp: 0 }
+    }
+
+    /// Watches these files from now on, as they are now.
+    pub fn watch(&mut self, files: &[PathBuf]) {
+        self.stamp = stamp(files);
+        let mut folders: Vec<PathBuf> = files.iter().flat_map(|file| folders_of(file)).collect();
+        folders.sort();
+        folders.dedup();
+        let Some(watcher) = &mut self.watcher else { return };
+        for gone in self.folders.iter().filter(|folder| !folders.contains(folder)) {
+            let _ = watcher.unwatch(gone);
+        }
+        for new in folders.iter().filter(|folder| !self.folders.contains(folder)) {
+            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                tracing::warn!("cannot watch {}: {error}; changes are seen within {POLL:?}", new.display());
+            }
+        }
+        self.folders = folders;
+    }
+
+    /// Waits until the files have changed and then stayed the same for a moment. `false`: nobody can tell any more.
+    pub fn wait(&mut self, files: &[PathBuf]) -> bool {
+        loop {
+            match self.events.recv_timeout(POLL) {
+                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                // Without a watcher only the slow look remains.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(POLL),
+            }
+            let mut now = stamp(files);
+            if now == self.stamp {
+                continue;
+            }
+            loop {
+                std::thread::sleep(SETTLE);
+                let again = stamp(files);
+                if again == now {
+                    break;
+                }
+                now = again;
+            }
+            if now != self.stamp {
+                self.stamp = now;
+                return true;
+            }
+        }
+    }
+}
+
+/// The folder of a file, and the folders that links on the way to it stand in.
+fn folders_of(file: &Path) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    if file.is_dir() {
+        folders.push(file.to_owned());
+    }
+    let named = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    folders.push(named);
+    if let Some(real) = file.canonicalize().ok().and_then(|real| real.parent().map(Path::to_owned)) {
+        folders.push(real);
+    }
+    folders
+}
+
+/// Says whether anything about the files has changed: which file a name leads to, its size and its time.
+fn stamp(files: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut seen = HashMap::new();
+    for file in files {
+        if file.is_dir() {
+            let mut names: Vec<_> =
+                std::fs::read_dir(file).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+            names.sort();
+            names.hash(&mut hasher);
+        }
+        let facts = std::fs::metadata(file).ok().map(|facts| {
+            (facts.dev(), facts.ino(), facts.len(), facts.mtime(), facts.mtime_nsec(), facts.ctime_nsec())
+        });
+        seen.insert(file, facts);
+    }
+    let mut seen: Vec<_> = seen.into_iter().collect();
+    seen.sort();
+    seen.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn every_way_to_change_a_file_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("..1")).unwrap();
+        fs::create_dir(at("..2")).unwrap();
+        fs::write(at("..1/config"), "one").unwrap();
+        fs::write(at("..2/config"), "two").unwrap();
+        std::os::unix::fs::symlink("..1", at("..data")).unwrap();
+        std::os::unix::fs::symlink("..data/config", at("config")).unwrap();
+        fs::write(at("plain"), "a").unwrap();
+        let files = vec![at("config"), at("plain")];
+        let mut watch = Files::new();
+        watch.watch(&files);
+        let changes: [&dyn Fn(); 4] = [
+            &|| fs::write(at("plain"), "ab").unwrap(),
+            &|| {
+                fs::write(at("new"), "abc").unwrap();
+                fs::rename(at("new"), at("plain")).unwrap();
+            },
+            // what a kubelet does to a ConfigMap
+            &|| {
+                std::os::unix::fs::symlink("..2", at("..data_tmp")).unwrap();
+                fs::rename(at("..data_tmp"), at("..data")).unwrap();
+            },
+            &|| fs::remove_file(at("plain")).unwrap(),
+        ];
+        for change in changes {
+            change();
+            assert!(watch.wait(&files));
+            watch.watch(&files);
+        }
+    }
+}
