@@ -81,7 +81,6 @@ fn no_other_protocol_is_switched_to() {
 }
 
 #[test]
-#[ignore = "any 101 to a WebSocket request is passed on, whatever it switches to"]
 fn an_upgrade_to_something_else_than_was_asked_is_refused() {
     let origin = Origin::answering(|_| {
         Answer::raw("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")

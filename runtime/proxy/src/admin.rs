@@ -84,6 +84,23 @@ impl Status {
         *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(problems.to_string());
     }
 
+    /// Brings the gauges up to date that are kept as state and not as metrics.
+    pub fn refresh(&self) {
+        let Some(snapshot) = self.snapshot() else { return };
+        let gauge = |name: &str, cluster: &str, value: u32| {
+            let name = SeriesName::new(name, &[("envoy_cluster_name", cluster)]);
+            self.process.metrics.series(Kind::Gauge, &name).set(value.into());
+        };
+        for (name, cluster) in &snapshot.clusters.by_name {
+            let load = |counter: &std::sync::atomic::AtomicU32| counter.load(std::sync::atomic::Ordering::Relaxed);
+            gauge("envoy_cluster_upstream_cx_active", name, load(&cluster.load.connections));
+            gauge("envoy_cluster_upstream_rq_active", name, load(&cluster.load.requests));
+            gauge("envoy_cluster_membership_total", name, u32::try_from(cluster.endpoints.len()).unwrap_or(u32::MAX));
+        }
+        let dropped = SeriesName::new("sidegate_access_log_dropped", &[]);
+        self.process.metrics.series(Kind::Gauge, &dropped).set(self.process.log_files.dropped());
+    }
+
     /// The configuration as it may be shown.
     pub fn config(&self) -> serde_json::Value {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()

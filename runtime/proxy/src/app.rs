@@ -150,7 +150,7 @@ async fn start_control(mut updater: Updater, status: Arc<Status>) -> Result<(), 
                 return;
             }
         }
-        let mut files = Files::new();
+        let mut files = Files::default();
         files.watch(updater.files());
         while files.wait(updater.files()) {
             match updater.apply() {

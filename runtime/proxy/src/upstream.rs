@@ -116,6 +116,9 @@ pub async fn send(
     };
     let work = pin!(attempts(worker, request, target, trace));
     let answer = within(limit, Failure::ResponseTimeout, work).await;
+    if matches!(answer, Err(Failure::Overflow)) {
+        worker.counters.overflow(worker.index, &target.cluster);
+    }
     worker.counters.upstream(
         worker.index,
         &target.cluster,

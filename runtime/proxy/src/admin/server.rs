@@ -167,6 +167,7 @@ impl Admin {
     }
 
     fn prometheus(&self) -> Answer {
+        self.status.refresh();
         let mut answer = text(StatusCode::OK, &prometheus::render(&self.status.process.metrics));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -24,8 +24,8 @@ pub struct Files {
     stamp: u64,
 }
 
-impl Files {
-    pub fn new() -> Self {
+impl Default for Files {
+    fn default() -> Self {
         // One waiting event says as much as many.
         let (sender, events) = sync_channel(1);
         let watcher = notify::recommended_watcher(move |_event| {
@@ -37,7 +37,9 @@ impl Files {
         });
         Self { watcher: watcher.ok(), events, folders: Vec::new(), stamp: 0 }
     }
+}
 
+impl Files {
     /// Watches these files from now on, as they are now.
     pub fn watch(&mut self, files: &[PathBuf]) {
         self.stamp = stamp(files);
@@ -141,7 +143,7 @@ mod tests {
         std::os::unix::fs::symlink("..data/config", at("config")).unwrap();
         fs::write(at("plain"), "a").unwrap();
         let files = vec![at("config"), at("plain")];
-        let mut watch = Files::new();
+        let mut watch = Files::default();
         watch.watch(&files);
         let changes: [&dyn Fn(); 4] = [
             &|| fs::write(at("plain"), "ab").unwrap(),

@@ -15,6 +15,7 @@ use super::builtins::{self, Builtin};
 use super::cache::Cache;
 use super::compiler;
 use crate::snapshot::PluginModule;
+use crate::snapshot::plugin::Breaker;
 use crate::snapshot::plugin::Guest;
 
 /// Versions of a plugin whose code is kept at hand; older ones are compiled again, or read from the cache.
@@ -53,7 +54,7 @@ impl Modules {
                 PluginUrl::File(_) | PluginUrl::Http(_) => self.load_foreign(&bytes, &digest),
             }
         });
-        let module = Arc::new(PluginModule { digest, version, source, code });
+        let module = Arc::new(PluginModule { digest, version, source, code, breaker: Breaker::default() });
         let known = self.known.entry(plugin.name.clone()).or_default();
         if known.len() >= VERSIONS_KEPT {
             known.remove(0);

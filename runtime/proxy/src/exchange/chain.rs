@@ -65,7 +65,7 @@ impl Chain {
     }
 
     pub fn push(&mut self, slot: Rc<VmSlot>) {
-        let vm = slot.current();
+        let vm = slot.for_exchange();
         self.links.push(Link { slot, vm, context: None, skipped: false, reloaded: false });
     }
 
@@ -353,7 +353,7 @@ impl Chain {
             FailStrategy::Reload if first_hook && !link.reloaded && !called_out => {
                 link.reloaded = true;
                 link.context = None;
-                link.vm = link.slot.current();
+                link.vm = link.slot.for_exchange();
                 worker.with_env(|env| env.view(self.key).map(|view| view.roll_back()));
                 if link.vm.is_some() {
                     return self.headers(worker, index, direction, end);

@@ -1,6 +1,6 @@
 //! Fields of one connection: they end here, and so do those that `connection` names. In both directions.
 
-use http::header::{self, Entry, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -30,18 +30,20 @@ pub fn strip(headers: &mut HeaderMap) -> Result<HopByHop, Malformed> {
     if let Some(te) = headers.remove(header::TE) {
         found.trailers = tokens(te.as_bytes()).any(|token| token.eq_ignore_ascii_case(b"trailers"));
     }
-    if let Entry::Occupied(upgrade) = headers.entry(header::UPGRADE) {
-        let single = upgrade.iter().count() == 1 && upgrade.get().as_bytes().eq_ignore_ascii_case(b"websocket");
-        found.websocket &= single;
-        upgrade.remove_entry_mult();
-    } else {
-        found.websocket = false;
-    }
+    found.websocket &= upgrades_to_websocket(headers);
+    headers.remove(header::UPGRADE);
     headers.remove(header::TRANSFER_ENCODING);
     for name in [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
         headers.remove(name);
     }
     Ok(found)
+}
+
+/// Whether `upgrade` is exactly one `websocket`.
+pub fn upgrades_to_websocket(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::UPGRADE).iter();
+    let first = values.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    first && values.next().is_none()
 }
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {

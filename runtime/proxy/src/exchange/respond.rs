@@ -59,7 +59,9 @@ impl Exchange {
     ) -> Result<Response<ResponseBody>, Aborted> {
         let Answer { response, in_flight } = answer;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return match upgrade {
+            // Only what was asked for: anything else would turn the connection into something nobody agreed to.
+            let agreed = hop::upgrades_to_websocket(response.headers());
+            return match upgrade.filter(|_| agreed) {
                 Some(client) => self.switch(response, in_flight, client),
                 None => Box::pin(self.fail(Failure::UpstreamProtocol)).await,
             };
@@ -251,7 +253,10 @@ impl Exchange {
         in_flight: InFlight,
         client: OnUpgrade,
     ) -> Result<Response<ResponseBody>, Aborted> {
-        let headers = response.headers().clone();
+        let mut headers = response.headers().clone();
+        let _ = hop::strip(&mut headers);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         let head = ResponseHead::new(StatusCode::SWITCHING_PROTOCOLS, headers.clone());
         self.worker.with_env(|env| {
             if let Some(view) = env.view(self.key) {

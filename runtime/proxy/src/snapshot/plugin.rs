@@ -1,7 +1,8 @@
 //! Plugins as chains use them.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use sidegate_wasm_host::{Module, VmSpec};
 
@@ -36,4 +37,30 @@ pub struct PluginModule {
     /// Where the bytes came from, for people.
     pub source: String,
     pub code: Result<Module<Guest>, String>,
+    pub breaker: Breaker,
+}
+
+/// Whether a version gets no exchanges for a while, on any worker.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    /// Milliseconds since the first use of any breaker, at which it closes; 0: never opened.
+    until: AtomicU64,
+}
+
+impl Breaker {
+    pub fn open(&self, now: Instant, time: Duration) {
+        self.until.store(Self::milliseconds(now + time).max(1), Ordering::Relaxed);
+    }
+
+    pub fn is_open(&self) -> bool {
+        // The clock is read only for a version that has misbehaved.
+        let until = self.until.load(Ordering::Relaxed);
+        until != 0 && Self::milliseconds(Instant::now()) < until
+    }
+
+    fn milliseconds(at: Instant) -> u64 {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let since = at.saturating_duration_since(*START.get_or_init(Instant::now));
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
 }

@@ -68,6 +68,13 @@ impl Counters {
         }
     }
 
+    /// A breaker of the cluster refused a request.
+    pub fn overflow(&self, worker: usize, cluster: &Cluster) {
+        let name =
+            SeriesName::new("envoy_cluster_upstream_rq_pending_overflow", &[("envoy_cluster_name", &cluster.name)]);
+        self.process.metrics.series(Kind::Counter, &name).add(worker, 1);
+    }
+
     /// A request went to a cluster; `None`: no response came.
     pub fn upstream(&self, worker: usize, cluster: &Cluster, status: Option<StatusCode>) {
         let code = status.map_or(503, |status| status.as_u16());

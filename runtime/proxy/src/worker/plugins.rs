@@ -81,7 +81,12 @@ impl VmSlot {
         })
     }
 
-    /// The VM that new exchanges use.
+    /// The VM for a new exchange; none while this version's breaker is open.
+    pub fn for_exchange(&self) -> Option<VmHandle> {
+        if self.plugin.module.breaker.is_open() { None } else { self.current() }
+    }
+
+    /// The VM that serves.
     pub fn current(&self) -> Option<VmHandle> {
         self.current.borrow().clone()
     }
@@ -140,7 +145,11 @@ impl VmSlot {
         if let Some(tick) = self.tasks.borrow_mut().tick.take() {
             tick.abort();
         }
-        let verdict = worker.process.health.fault(&spec.plugin, &self.plugin.module.digest, Instant::now());
+        let now = Instant::now();
+        let verdict = worker.process.health.fault(&spec.plugin, &self.plugin.module.digest, now);
+        if let Verdict::Open(time) = verdict {
+            self.plugin.module.breaker.open(now, time);
+        }
         let spare = self.spare.borrow_mut().take();
         // An open breaker means that this version gets no VM, not even the one that is ready.
         let spare = spare.filter(|_| !matches!(verdict, Verdict::Open(_)));
