@@ -1,11 +1,16 @@
-//! Embeds the standard filters from `$SIDEGATE_FILTERS_DIR` (default `target/filters`) if they are there.
+//! Embeds the standard filters from `$SIDEGATE_FILTERS_DIR` (default `target/filters`) if they are there, with their
+//! digests, and with compiled code that was made from exactly these bytes.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+use sha2::{Digest, Sha256};
+
 /// What ships inside the binary. Other modules in the folder are examples.
 const STANDARD: [&str; 5] = ["auth", "fault", "ratelimit", "router", "telemetry"];
+/// Compiled code begins with the digest of its module.
+const DIGEST_BYTES: usize = 32;
 
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-env-changed=SIDEGATE_FILTERS_DIR");
@@ -14,21 +19,35 @@ fn main() -> io::Result<()> {
         Some(folder) => PathBuf::from(folder),
         None => manifest.join("../../target/filters"),
     };
+    // The folder tells of files that come and go; a file that is missing would make every build run this again.
+    println!("cargo::rerun-if-changed={}", folder.display());
     let mut list = String::from("const BUILTINS: &[Builtin] = &[\n");
     for name in STANDARD {
         let wasm = folder.join(format!("{name}.wasm"));
-        let artifact = folder.join(format!("{name}.cwasm"));
-        println!("cargo::rerun-if-changed={}", wasm.display());
-        println!("cargo::rerun-if-changed={}", artifact.display());
-        if wasm.is_file() {
-            let artifact = if artifact.is_file() { include(&artifact)? } else { "&[]".to_owned() };
-            let wasm = include(&wasm)?;
-            let _ = writeln!(list, "    Builtin {{ name: {name:?}, wasm: {wasm}, artifact: {artifact} }},");
+        if !wasm.is_file() {
+            continue;
         }
+        println!("cargo::rerun-if-changed={}", wasm.display());
+        let digest = Sha256::digest(fs::read(&wasm)?);
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let artifact = artifact(&folder.join(format!("{name}.cwasm")), &digest)?;
+        let wasm = include(&wasm)?;
+        let _ =
+            writeln!(list, "    Builtin {{ name: {name:?}, wasm: {wasm}, digest: {hex:?}, artifact: {artifact} }},");
     }
     list.push_str("];\n");
     let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
     fs::write(out.join("builtins.rs"), list)
+}
+
+/// Code of this module, or none: what was made from other bytes is not embedded.
+fn artifact(path: &Path, digest: &[u8]) -> io::Result<String> {
+    if !path.is_file() {
+        return Ok("&[]".to_owned());
+    }
+    println!("cargo::rerun-if-changed={}", path.display());
+    let bytes = fs::read(path)?;
+    if bytes.get(..DIGEST_BYTES) == Some(digest) { include(path) } else { Ok("&[]".to_owned()) }
 }
 
 fn include(path: &Path) -> io::Result<String> {

@@ -1,11 +1,9 @@
 //! The `sidegate` binary.
+//!
+//! It keeps the system's allocator: mimalloc saved 3 to 5 % of the CPU of a request with four filters, and cost 14 MiB
+//! of resident memory (26 MiB against 12 without filters), which beside every service counts for more.
 
 use std::process::ExitCode;
-
-// Against glibc's allocator 3 to 5 % less CPU for a request with four filters, for one more MiB of resident memory:
-// glibc returns the top of a thread's heap to the kernel and faults it in again, request by request.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     sidegate::cli::main()

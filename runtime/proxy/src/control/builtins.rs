@@ -6,7 +6,9 @@ include!(concat!(env!("OUT_DIR"), "/builtins.rs"));
 pub struct Builtin {
     pub name: &'static str,
     pub wasm: &'static [u8],
-    /// The module's digest followed by code for `Policy::Builtin`; empty when it was not precompiled.
+    /// Lower-case hex sha256 of `wasm`, taken when this binary was built.
+    pub digest: &'static str,
+    /// The same digest in bytes, followed by code for `Policy::Builtin`; empty when it was not precompiled.
     pub artifact: &'static [u8],
 }
 
