@@ -136,3 +136,50 @@ fn a_module_is_swapped_under_traffic_without_losing_a_request() {
     let stamped = origin.requests();
     assert!(stamped.iter().all(|request| matches!(request.header("x-gen"), Some("a" | "b"))));
 }
+
+#[test]
+fn a_digest_that_is_pinned_later_holds_for_the_module_that_runs() {
+    let origin = named("origin");
+    let config = format!(
+        "plugins: [{{name: stamp, url: \"file:stamp.wasm\"}}]\n\
+         listeners: [{{name: inbound, address: $inbound, cluster: one, filters: [{{plugin: stamp}}]}}]\n\
+         clusters: [{{name: one, endpoints: [{{address: \"{origin}\"}}]}}]\n"
+    );
+    let sidegate = Sidegate::configured(&config).with_file("stamp.wasm", wat::parse_str(EMPTY_GUEST).unwrap()).start();
+    let file = config_file(&sidegate);
+    let text = fs::read_to_string(&file).unwrap();
+    let pinned = text.replace("file:stamp.wasm\"", &format!("file:stamp.wasm\", sha256: \"{}\"", "0".repeat(64)));
+    replace(&file, pinned.as_bytes());
+    let line = sidegate.log().line_with("the configuration says 0000", PATIENCE).expect("the pin is enforced");
+    assert!(line.contains("sha256 is "), "{line}");
+    assert_eq!(sidegate.get("/").text(), "origin");
+}
+
+#[test]
+fn a_kept_connection_of_a_listener_that_is_gone_never_gets_past_its_filters() {
+    let origin = named("origin");
+    let config = |name: &str, filters: &str| {
+        format!(
+            "listeners: [{{name: {name}, address: $inbound, cluster: one, filters: [{filters}]}}]\n\
+             clusters: [{{name: one, endpoints: [{{address: \"{origin}\"}}]}}]\n"
+        )
+    };
+    let guarded =
+        "{plugin: router, config: {virtualServices: [{hosts: [\"*\"], http: [{directResponse: {status: 403}}]}]}}";
+    let sidegate = Sidegate::start(&config("before", guarded));
+    let mut client = Client::connect(sidegate.address("inbound")).unwrap();
+    assert_eq!(client.get("/").unwrap().status, 403);
+    let file = config_file(&sidegate);
+    let text = fs::read_to_string(&file).unwrap();
+    replace(&file, text.replace("name: before", "name: after").replace(guarded, "").as_bytes());
+    eventually(PATIENCE, || (sidegate.get("/").status == 200).then_some(())).expect("the new listener serves");
+    // It was told to go, or its filter, or the lack of one, refuses it; it never gets past.
+    if let Ok(answer) = client.get("/") {
+        assert_ne!(answer.status, 200);
+    }
+}
+
+/// A module without hooks.
+const EMPTY_GUEST: &str = r#"(module (memory (export "memory") 1)
+    (func (export "proxy_abi_version_0_2_1"))
+    (func (export "malloc") (param i32) (result i32) i32.const 0))"#;

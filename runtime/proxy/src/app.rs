@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use sidegate_config::{Config, Loaded, Problems};
 use tokio::signal::unix::{SignalKind, signal};
@@ -140,6 +140,7 @@ pub async fn run(options: RunOptions) -> Result<(), String> {
 async fn start_control(mut updater: Updater, status: Arc<Status>) -> Result<(), String> {
     let (done, first) = oneshot::channel();
     let control = move || {
+        let mut begun = SystemTime::now();
         match updater.apply() {
             Ok(committed) => {
                 status.committed(&committed);
@@ -151,8 +152,9 @@ async fn start_control(mut updater: Updater, status: Arc<Status>) -> Result<(), 
             }
         }
         let mut files = Files::default();
-        files.watch(updater.files());
+        files.watch(updater.files(), begun);
         while files.wait(updater.files()) {
+            begun = SystemTime::now();
             match updater.apply() {
                 Ok(committed) => status.committed(&committed),
                 Err(problems) => {
@@ -163,7 +165,7 @@ async fn start_control(mut updater: Updater, status: Arc<Status>) -> Result<(), 
                     status.refused(&problems);
                 }
             }
-            files.watch(updater.files());
+            files.watch(updater.files(), begun);
         }
     };
     std::thread::Builder::new()

@@ -12,6 +12,7 @@ pub mod occupancy;
 pub mod properties;
 pub mod reply;
 pub mod respond;
+mod source;
 pub mod steering;
 mod tunnel;
 pub mod view;
@@ -35,10 +36,11 @@ use sidegate_wasm_host::abi::Direction;
 use sidegate_wasm_host::hooks::Hook;
 
 use self::bodies::{RequestBody, ResponseBody, Stall};
-use self::body::{Pump, Source};
+use self::body::Pump;
 use self::chain::{Chain, Step};
 use self::head::RequestHead;
 use self::reply::{Failure, Reply};
+use self::source::Source;
 use self::view::{ConnectionFacts, Facts, View, Waiter};
 use crate::snapshot::{Cluster, Listener};
 use crate::telemetry::flags::Flags;
@@ -307,9 +309,9 @@ impl Exchange {
             Err(Source::Full(_) | Source::Empty) => return Ok(RequestBody::Empty),
         };
         let short =
-            self.worker.with_env(|env| env.view(self.key).is_some_and(|view| body::is_short(&view.request.headers)));
+            self.worker.with_env(|env| env.view(self.key).is_some_and(|view| source::is_short(&view.request.headers)));
         if short {
-            let gathered = tokio::time::timeout(patience, Box::pin(pump.gather(body::GATHER))).await;
+            let gathered = tokio::time::timeout(patience, Box::pin(pump.gather(source::GATHER))).await;
             let late = || Outcome::Reply(Box::new(Reply::failure(Failure::BodyTimeout, self.grpc)));
             if let Some(bytes) = gathered.map_err(|_| late())?? {
                 return Ok(RequestBody::Full(Some(bytes)));

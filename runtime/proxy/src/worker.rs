@@ -131,6 +131,10 @@ impl Worker {
             .map(|plugin| {
                 let tag = plugin.spec.tag;
                 if let Some(known) = self.slot(tag) {
+                    // It had no VM so far, and has one now.
+                    for vm in vms.remove(&tag).unwrap_or_default() {
+                        known.arrived(self, Ok(vm));
+                    }
                     return known;
                 }
                 let slot = VmSlot::new(plugin.clone(), vms.remove(&tag).unwrap_or_default());

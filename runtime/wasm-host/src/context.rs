@@ -69,10 +69,9 @@ pub(crate) struct StreamContext {
 /// What the guest asked of one of its contexts since the proxy last looked: whose wish it was, where several filters
 /// of a chain share an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks {
-    pub resumed_request: bool,
-    pub resumed_response: bool,
-    pub replied: bool,
+pub(crate) struct Marks {
+    pub(crate) resumed_request: bool,
+    pub(crate) resumed_response: bool,
 }
 
 /// All contexts of one VM. Every hostcall looks one up, so an id is its own place: slot `id % slots.len()`. An id

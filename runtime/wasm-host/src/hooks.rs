@@ -3,7 +3,8 @@
 mod message;
 mod name;
 
-use crate::context::{ContextId, Marks, Open, ROOT};
+use crate::abi::Direction;
+use crate::context::{ContextId, Open, ROOT};
 use crate::fault::Fault;
 use crate::host::{Host, StreamKey};
 use crate::state::Delivery;
@@ -29,15 +30,14 @@ impl<H: Host> Vm<H> {
         Ok(id)
     }
 
-    /// What the guest asked of this context since the last call.
-    pub fn take_marks(&mut self, id: ContextId) -> Marks {
-        self.core
-            .store
-            .data_mut()
-            .contexts
-            .stream_mut(id)
-            .map(|context| std::mem::take(&mut context.marks))
-            .unwrap_or_default()
+    /// Whether the guest resumed this direction of a context since the last call. A resume inside a hook is part of
+    /// what the hook returned; one without a pause means nothing: callers ask after every hook, and while they wait.
+    pub fn take_resumed(&mut self, id: ContextId, direction: Direction) -> bool {
+        let Some(context) = self.core.store.data_mut().contexts.stream_mut(id) else { return false };
+        std::mem::take(match direction {
+            Direction::Request => &mut context.marks.resumed_request,
+            Direction::Response => &mut context.marks.resumed_response,
+        })
     }
 
     /// Whether the guest has to see every exchange from its first hook on, because its constructor may have effects.

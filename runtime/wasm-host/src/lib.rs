@@ -27,7 +27,7 @@ pub mod testing;
 mod trivial;
 pub mod vm;
 
-pub use context::{ContextId, Marks, Open};
+pub use context::{ContextId, Open};
 pub use engine::{Engine, Policy, compile};
 pub use fault::{Fault, FaultReason};
 pub use hooks::{BodyAction, HeadersAction};

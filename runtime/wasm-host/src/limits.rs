@@ -48,6 +48,10 @@ pub const RANDOM_BYTES: u32 = 64 << 10;
 pub const LOG_BYTES: usize = 8 << 10;
 /// Bytes of an unfinished line that a guest writes to stdout or stderr piecemeal.
 pub const STDIO_BYTES: usize = 8 << 10;
+/// Bytes that one `fd_write` takes; the guest learns how many and may write on. No budget ends a hostcall.
+pub const WRITE_BYTES: u32 = 64 << 10;
+/// Lines that one `fd_write` takes, for the same reason.
+pub const WRITE_LINES: u32 = 256;
 /// Bytes kept of a property written by a guest.
 pub const PROPERTY_BYTES: usize = 64 << 10;
 /// Bytes of the host's reusable copy buffer that are kept between hostcalls.

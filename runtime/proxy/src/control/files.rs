@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
@@ -40,9 +40,17 @@ impl Default for Files {
 }
 
 impl Files {
-    /// Watches these files from now on, as they are now.
-    pub fn watch(&mut self, files: &[PathBuf]) {
-        self.stamp = stamp(files);
+    /// Watches these files, which were read after `begun`: a change since then counts as one.
+    pub fn watch(&mut self, files: &[PathBuf], begun: SystemTime) {
+        // File times lag behind the clock by a timer tick.
+        let begun = begun.checked_sub(SETTLE).unwrap_or(begun);
+        let since = begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let changed = |file: &PathBuf| {
+            let facts = std::fs::metadata(file).ok()?;
+            Some(i64::try_from(since.as_nanos()).ok()? <= facts.ctime() * 1_000_000_000 + facts.ctime_nsec())
+        };
+        let dirty = files.iter().any(|file| changed(file) == Some(true));
+        self.stamp = if dirty { 0 } else { stamp(files) };
         let mut folders: Vec<PathBuf> = files.iter().flat_map(|file| folders_of(file)).collect();
         folders.sort();
         folders.dedup();
@@ -144,7 +152,7 @@ mod tests {
         fs::write(at("plain"), "a").unwrap();
         let files = vec![at("config"), at("plain")];
         let mut watch = Files::default();
-        watch.watch(&files);
+        watch.watch(&files, SystemTime::now() + POLL);
         let changes: [&dyn Fn(); 4] = [
             &|| fs::write(at("plain"), "ab").unwrap(),
             &|| {
@@ -161,7 +169,7 @@ mod tests {
         for change in changes {
             change();
             assert!(watch.wait(&files));
-            watch.watch(&files);
+            watch.watch(&files, SystemTime::now() + POLL);
         }
     }
 }

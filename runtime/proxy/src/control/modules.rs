@@ -40,19 +40,19 @@ impl Modules {
     /// The module of a plugin as its source has it now. A failure is a module too: one without code.
     pub fn load(&mut self, plugin: &Plugin) -> Arc<PluginModule> {
         let Fetched { source, digest, bytes } = fetch(&plugin.url);
+        let pinned = plugin.sha256.as_ref().filter(|expected| !digest.is_empty() && **expected != digest);
+        let bytes = match pinned {
+            Some(expected) => Err(format!("sha256 is {digest}, the configuration says {expected}")),
+            None => bytes,
+        };
         let known = self.known.entry(plugin.name.clone()).or_default();
-        if let Some(same) = known.iter().find(|known| known.digest == digest && known.code.is_ok()) {
+        if let Some(same) = known.iter().find(|known| bytes.is_ok() && known.digest == digest && known.code.is_ok()) {
             return same.clone();
         }
         let version = known.last().map_or(1, |last| last.version + 1);
-        let code = bytes.and_then(|bytes| {
-            if let Some(expected) = plugin.sha256.as_ref().filter(|expected| **expected != digest) {
-                return Err(format!("sha256 is {digest}, the configuration says {expected}"));
-            }
-            match &plugin.url {
-                PluginUrl::Builtin(name) => self.load_builtin(name),
-                PluginUrl::File(_) | PluginUrl::Http(_) => self.load_foreign(&bytes, &digest),
-            }
+        let code = bytes.and_then(|bytes| match &plugin.url {
+            PluginUrl::Builtin(name) => self.load_builtin(name),
+            PluginUrl::File(_) | PluginUrl::Http(_) => self.load_foreign(&bytes, &digest),
         });
         let module = Arc::new(PluginModule { digest, version, source, code, breaker: Breaker::default() });
         let known = self.known.entry(plugin.name.clone()).or_default();

@@ -1,7 +1,7 @@
 //! Two steps: prepare the VMs of a snapshot for every worker while the present one serves, then commit it everywhere.
 //! Any refusal leaves everything as it was.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ pub struct Publisher {
     mailboxes: Arc<[mpsc::Sender<Message>]>,
     claims: HashMap<Address, Claim>,
     current: Option<Arc<Snapshot>>,
+    /// Plugin uses that have no VM because theirs was refused; each update tries them again.
+    refused: HashSet<u64>,
 }
 
 /// What became of a plugin whose VMs could not be prepared.
@@ -42,7 +44,7 @@ pub struct Refusal {
 
 impl Publisher {
     pub fn new(process: Arc<Process>, mailboxes: Arc<[mpsc::Sender<Message>]>) -> Self {
-        Self { process, mailboxes, claims: HashMap::new(), current: None }
+        Self { process, mailboxes, claims: HashMap::new(), current: None, refused: HashSet::new() }
     }
 
     pub fn current(&self) -> Option<&Arc<Snapshot>> {
@@ -57,6 +59,9 @@ impl Publisher {
     /// Starts and configures the VMs that are new in this snapshot. Ticks and callouts they ask for are recorded.
     pub fn prepare(&self, snapshot: &Snapshot) -> (Prepared, Vec<Refusal>) {
         let known = |plugin: &PluginUse| {
+            if self.refused.contains(&plugin.spec.tag) {
+                return false;
+            }
             self.current
                 .as_ref()
                 .is_some_and(|current| current.plugins.iter().any(|known| known.spec.tag == plugin.spec.tag))
@@ -94,6 +99,11 @@ impl Publisher {
         Ok(())
     }
 
+    /// Whether this refusal is an old one: the plugin had no VM before either.
+    pub fn knows(&self, refusal: &Refusal) -> bool {
+        self.refused.contains(&refusal.plugin.spec.tag)
+    }
+
     /// Opens the sockets of listeners that are new in this snapshot.
     pub fn bind(&mut self, snapshot: &Snapshot) -> Result<Sockets, (Address, io::Error)> {
         let mut sockets: Vec<Vec<_>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
@@ -120,7 +130,8 @@ impl Publisher {
     }
 
     /// Makes the snapshot the present one; returns when every worker has switched. Blocks: not for a runtime's thread.
-    pub fn commit(&mut self, snapshot: Arc<Snapshot>, prepared: Prepared, sockets: Sockets) {
+    pub fn commit(&mut self, snapshot: Arc<Snapshot>, prepared: Prepared, refusals: &[Refusal], sockets: Sockets) {
+        self.refused = refusals.iter().map(|refusal| refusal.plugin.spec.tag).collect();
         let mut switched = Vec::new();
         for ((mailbox, vms), sockets) in self.mailboxes.iter().zip(prepared).zip(sockets) {
             let (done, wait) = oneshot::channel();

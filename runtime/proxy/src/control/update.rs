@@ -52,7 +52,7 @@ impl Updater {
         let (prepared, refusals) = self.publisher.prepare(&snapshot);
         let first = self.publisher.current().is_none();
         let problems: Vec<_> = refusals.iter().flat_map(|refusal| problems_of(&config, refusal)).collect();
-        if !first && !problems.is_empty() {
+        if !first && refusals.iter().any(|refusal| !self.publisher.knows(refusal)) {
             return Err(Problems(problems));
         }
         for problem in problems {
@@ -66,7 +66,7 @@ impl Updater {
             tracing::warn!("{warning}");
         }
         let snapshot = Arc::new(snapshot);
-        self.publisher.commit(snapshot.clone(), prepared, sockets);
+        self.publisher.commit(snapshot.clone(), prepared, &refusals, sockets);
         tracing::info!(
             snapshot = snapshot.number,
             listeners = snapshot.listeners.len(),

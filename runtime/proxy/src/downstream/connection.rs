@@ -28,7 +28,7 @@ use crate::mailbox::Phase;
 use crate::snapshot::{Address, Listener, RequestTimeouts};
 use crate::upstream::connect::LocalExecutor;
 use crate::upstream::io::{Activity, Io, Socket};
-use crate::worker::Worker;
+use crate::worker::{Worker, WorkerSnapshot};
 
 /// The beginning of every HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -52,6 +52,7 @@ pub struct ConnectionState {
     unread_since: Cell<Option<(u64, Instant)>>,
     /// When bytes of a next request were first seen.
     head_since: Cell<Option<Instant>>,
+    http2: Cell<bool>,
     ending: Cell<Option<End>>,
     waker: RefCell<Option<Waker>>,
     phase: Cell<Phase>,
@@ -72,6 +73,7 @@ impl ConnectionState {
             occupancy: Rc::new(Occupancy::new(activity)),
             unread_since: Cell::new(None),
             head_since: Cell::new(None),
+            http2: Cell::new(false),
             ending: Cell::new(None),
             waker: RefCell::new(None),
             phase: Cell::new(phase),
@@ -129,7 +131,11 @@ impl ConnectionState {
 pub fn sweep(worker: &Worker, now: Instant) {
     for (_, state) in worker.connections.borrow().iter() {
         if state.overdue(now) {
-            state.end(End::Now);
+            // An idle HTTP/2 client is told to go first: a request of its may be on the way, and bytes that are no
+            // request (PING) look like the beginning of one from here.
+            let told = state.ending.get() == Some(End::Graceful);
+            let polite = state.http2.get() && state.occupancy.has_served() && !state.occupancy.is_busy() && !told;
+            state.end(if polite { End::Graceful } else { End::Now });
         }
     }
 }
@@ -148,7 +154,7 @@ pub fn spawn(worker: &Rc<Worker>, address: &Address, socket: Socket, facts: Arc<
         let state = Rc::new(ConnectionState::new(listener.timeouts.clone(), io.activity.clone(), worker.phase.get()));
         let key = worker.connections.borrow_mut().insert(state.clone());
         let registered = Registered { worker: worker.clone(), key };
-        let client = Client { worker, listener, facts, state };
+        let client = Client { worker, snapshot, listener, facts, state };
         client.run(io).await;
         drop(registered);
     });
@@ -174,7 +180,8 @@ impl Drop for Registered {
 #[derive(Clone)]
 struct Client {
     worker: Rc<Worker>,
-    /// The listener as it was when the client connected; each request looks for its present form.
+    /// Snapshot and listener as they were when the client connected; each request looks for their present form.
+    snapshot: Rc<WorkerSnapshot>,
     listener: Arc<Listener>,
     facts: Arc<ConnectionFacts>,
     state: Rc<ConnectionState>,
@@ -195,6 +202,7 @@ impl Client {
         };
         let Some(Some((ahead, version))) = sniffed else { return };
         io.put_back(ahead);
+        self.state.http2.set(version == Version::HTTP_2);
         let ended = if version == Version::HTTP_2 { self.http2(io).await } else { self.http1(io).await };
         if let Err(error) = ended {
             tracing::debug!("connection ended: {error}");
@@ -262,8 +270,16 @@ impl Client {
     /// One request.
     async fn serve(self, mut request: Request<Incoming>) -> Result<Response<ResponseBody>, Aborted> {
         let busy = Busy::new(&self.state.occupancy);
-        let snapshot = self.worker.snapshot();
-        let listener = snapshot.listener(&self.listener.name).unwrap_or(&self.listener).clone();
+        let mut snapshot = self.worker.snapshot();
+        let listener = match snapshot.listener(&self.listener.name) {
+            Some(listener) => listener.clone(),
+            None => {
+                // The listener is gone: what it was goes with the snapshot it was part of, and the client may go too.
+                snapshot = self.snapshot.clone();
+                self.state.end(End::Graceful);
+                self.listener.clone()
+            }
+        };
         let version = request.version();
         let upgrade = listener.websocket.then(|| hyper::upgrade::on(&mut request));
         if self.worker.process.overloaded.load(Ordering::Relaxed) {

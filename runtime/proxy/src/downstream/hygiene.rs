@@ -57,6 +57,11 @@ pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refu
     check_framing(&headers, version)?;
     let authority = authority::effective(&uri, &headers, version)?;
     let path = match uri.path_and_query() {
+        // An absolute target without a path: `http://host?query`.
+        Some(path) if path.as_str().starts_with('?') => {
+            let rooted = PathAndQuery::try_from(format!("/{path}"));
+            rooted.map_err(|_| Refusal { status: StatusCode::BAD_REQUEST, details: "bad_path" })?
+        }
         Some(path) => path.clone(),
         None => PathAndQuery::from_static("/"),
     };

@@ -2,13 +2,16 @@
 
 mod format;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use self::format::Format;
 use super::view::View;
 use crate::telemetry::log_files::{LineSender, LogFiles};
+
+/// Where access logs may go.
+const STREAMS: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
 
 /// One access log as a worker uses it.
 pub struct AccessLog {
@@ -20,7 +23,7 @@ pub struct AccessLog {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Definition {
-    /// A file, or `/dev/stdout`, `/dev/stderr`.
+    /// `/dev/stdout` or `/dev/stderr`.
     #[serde(default = "stdout")]
     path: PathBuf,
     /// Absent: Envoy's default format.
@@ -37,6 +40,10 @@ impl AccessLog {
     /// Compiles a definition, JSON `{path, format, json}`, and opens its file.
     pub fn open(definition: &[u8], files: &LogFiles) -> Result<Self, String> {
         let parsed: Definition = serde_json::from_slice(definition).map_err(|error| error.to_string())?;
+        // A definition comes from a guest, and a guest must not write to files of its choice.
+        if !STREAMS.iter().any(|stream| Path::new(stream) == parsed.path) {
+            return Err(format!("{}: access logs go to /dev/stdout or /dev/stderr", parsed.path.display()));
+        }
         let format = match &parsed.json {
             Some(fields) => Format::json(fields)?,
             None => Format::parse(parsed.format.as_deref().unwrap_or(format::DEFAULT))?,

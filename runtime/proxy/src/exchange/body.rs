@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use sidegate_wasm_host::abi::Direction;
 use sidegate_wasm_host::hooks::Hook;
 use smallvec::SmallVec;
@@ -19,50 +18,12 @@ use tokio::time::Sleep;
 use super::chain::{BodyStep, Step};
 use super::head::Trailers;
 use super::reply::{Failure, Reply};
+use super::source::Source;
 use super::view::Waiter;
 use super::{BodyError, Exchange, Outcome};
 
 /// Bytes that one pump may hold in front of a filter that asked to wait without limit of its own.
 const WATERMARK: usize = 1 << 20;
-
-/// A body of a known length up to this is taken whole after filters saw it, and its new length told. A longer one
-/// streams without.
-pub const GATHER: usize = 64 << 10;
-
-/// Whether a head announces a body that is worth gathering.
-pub fn is_short(headers: &HeaderMap) -> bool {
-    let length = headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    length.is_some_and(|length| length <= GATHER)
-}
-
-/// Where a body comes from.
-pub enum Source {
-    Incoming(Incoming),
-    Full(Bytes),
-    Empty,
-}
-
-impl Source {
-    pub fn is_end(&self) -> bool {
-        match self {
-            Self::Incoming(incoming) => incoming.is_end_stream(),
-            Self::Full(bytes) => bytes.is_empty(),
-            Self::Empty => true,
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self {
-            Self::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Peer),
-            Self::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                *self = Self::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Self::Empty => Poll::Ready(None),
-        }
-    }
-}
 
 /// A body with the hooks that judge it.
 pub struct Pump {
@@ -76,6 +37,8 @@ pub struct Pump {
     parked: VecDeque<Item>,
     ready: VecDeque<Frame<Bytes>>,
     ended: bool,
+    /// A hook ended the exchange: nothing comes out any more.
+    stopped: bool,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
@@ -140,6 +103,7 @@ impl Pump {
             parked: VecDeque::new(),
             ready: VecDeque::new(),
             ended: false,
+            stopped: false,
             pause: None,
         }
     }
@@ -186,14 +150,22 @@ impl Pump {
             self.ready = frames;
             return Ok(None);
         }
-        let mut data = frames.into_iter().filter_map(|frame| frame.into_data().ok());
-        let first = data.next().unwrap_or_default();
-        Ok(Some(data.fold(first, |body, next| [body, next].concat().into())))
+        let mut body = bytes::BytesMut::with_capacity(gathered);
+        for data in frames.into_iter().filter_map(|frame| frame.into_data().ok()) {
+            body.extend_from_slice(&data);
+        }
+        Ok(Some(body.freeze()))
     }
 
     /// Shows the body to the filter `link`, which holds the headers, until it lets go.
     pub fn poll_until_released(&mut self, cx: &mut Context<'_>, link: usize) -> Poll<Step> {
         loop {
+            if self.stopped {
+                return Poll::Ready(match self.exchange.take_outcome() {
+                    Some(Outcome::Reply(reply)) => Step::Reply(reply),
+                    Some(Outcome::Close) | None => Step::Close,
+                });
+            }
             let at = self.stages.iter().position(|stage| stage.link == link);
             if at.and_then(|at| self.stages.get(at)).is_none_or(|stage| stage.passed) {
                 return Poll::Ready(Step::Continue);
@@ -209,20 +181,23 @@ impl Pump {
                 }
                 step => return Poll::Ready(step),
             }
-            if self.source_ended || self.held() > WATERMARK {
+            if self.source_ended || self.is_full() {
                 return Poll::Pending;
             }
-            if let Err(Stopped) = ready!(self.poll_source(cx)) {
-                return Poll::Ready(match self.exchange.take_outcome() {
-                    Some(Outcome::Reply(reply)) => Step::Reply(reply),
-                    Some(Outcome::Close) | None => Step::Close,
-                });
-            }
+            // A stop is seen at the top of the loop.
+            let _ = ready!(self.poll_source(cx));
         }
     }
 
-    fn held(&self) -> usize {
-        self.stages.iter().map(|stage| stage.held.len()).sum()
+    /// Whether a filter that wants to see no more for now holds as much as it may. One that collects the whole body
+    /// is never full: it gets the rest, or the exchange ends at its limit.
+    fn is_full(&self) -> bool {
+        let limit = |stage: &Stage| self.limit(stage.link);
+        self.stages.iter().any(|stage| stage.waiting && !stage.buffering && stage.held.len() >= limit(stage))
+    }
+
+    fn limit(&self, link: usize) -> usize {
+        self.exchange.chain.borrow().links.get(link).map_or(WATERMARK, |link| link.slot.plugin.body)
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
@@ -234,6 +209,8 @@ impl Pump {
                 return Poll::Ready(self.feed(0, Item::Data(Bytes::new(), true)));
             }
         };
+        // The body moves: a filter that collects it is not one that forgot to go on. Silence is the client's clock.
+        self.pause = None;
         let item = match frame.into_data() {
             Ok(data) => {
                 // What the client gets is counted where it leaves.
@@ -367,8 +344,7 @@ impl Pump {
     /// A filter may keep only so much.
     fn check_held(&mut self, at: usize) -> Result<(), Stopped> {
         let Some(stage) = self.stages.get(at) else { return Ok(()) };
-        let limit = self.exchange.chain.borrow().links.get(stage.link).map_or(WATERMARK, |link| link.slot.plugin.body);
-        if stage.held.len() <= limit {
+        if !stage.buffering || stage.held.len() <= self.limit(stage.link) {
             return Ok(());
         }
         let reply = Reply::failure(Failure::BodyTooLarge, self.exchange.grpc);
@@ -412,6 +388,7 @@ impl Pump {
     }
 
     fn stop(&mut self, outcome: Outcome) -> Stopped {
+        self.stopped = true;
         self.exchange.set_outcome(outcome);
         Stopped
     }
@@ -458,6 +435,9 @@ impl Body for Pump {
             if let Some(frame) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(frame)));
             }
+            if self.stopped {
+                return Poll::Ready(Some(Err(BodyError::Stopped)));
+            }
             if self.ended {
                 return Poll::Ready(None);
             }
@@ -468,7 +448,7 @@ impl Body for Pump {
             if !self.ready.is_empty() || self.ended {
                 continue;
             }
-            if self.source_ended || (waiting && self.held() > WATERMARK) {
+            if self.source_ended || (waiting && self.is_full()) {
                 return Poll::Pending;
             }
             if let Err(Stopped) = ready!(self.poll_source(cx)) {

@@ -66,6 +66,7 @@ impl Chain {
 
     pub fn push(&mut self, slot: Rc<VmSlot>) {
         let vm = slot.for_exchange();
+        slot.entered();
         self.links.push(Link { slot, vm, context: None, skipped: false, reloaded: false });
     }
 
@@ -94,6 +95,7 @@ impl Chain {
         if link.skipped {
             return Step::Continue;
         }
+        link.renew();
         let Some(vm) = link.vm.clone() else {
             return if direction == Direction::Request { self.no_vm(worker, index) } else { Step::Continue };
         };
@@ -114,7 +116,7 @@ impl Chain {
                     id
                 }
             };
-            let Some(view) = env.view(key) else { return Ok((HeadersAction::Continue, false)) };
+            let Some(view) = env.view(key) else { return Ok(HeadersAction::Continue) };
             if undoes {
                 view.arm_undo();
             }
@@ -127,11 +129,8 @@ impl Chain {
                 Direction::Request => vm.request_headers(env, id, count as u32, end)?,
                 Direction::Response => vm.response_headers(env, id, count as u32, end)?,
             };
-            let marks = vm.take_marks(id);
-            let resumed = match direction {
-                Direction::Request => marks.resumed_request,
-                Direction::Response => marks.resumed_response,
-            };
+            // A resume inside the hook is part of what it returned; an older one met no pause and means nothing.
+            vm.take_resumed(id, direction);
             if let Some(view) = env.view(key).filter(|view| view.steering.writes != steered) {
                 view.asked.route_cleared = false;
                 *chose = Some(index);
@@ -140,16 +139,14 @@ impl Chain {
             if let Some(view) = env.view(key).filter(|_| undoes) {
                 view.disarm_undo();
             }
-            Ok((action, resumed))
+            Ok(action)
         });
         worker.settle();
         match result {
-            Ok((action, resumed)) => match self.asked(worker, index, direction) {
+            Ok(action) => match self.asked(worker, index, direction) {
                 Some(step) => step,
                 None => match action {
                     HeadersAction::Continue => Step::Continue,
-                    // Resumed in the hook itself: the wish to go on counts (Envoy would hang).
-                    _ if resumed => Step::Continue,
                     HeadersAction::Pause => Step::Wait,
                     HeadersAction::PauseHeaders => Step::WaitWithBody,
                 },
@@ -161,11 +158,15 @@ impl Chain {
     /// Calls a body hook. The bytes to judge are in the view's body buffer and stay there.
     pub fn body(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction, end: bool) -> BodyStep {
         let Some(link) = self.links.get_mut(index) else { return BodyStep::Continue };
+        link.renew();
         let (Some(vm), false) = (link.vm.clone(), link.skipped) else { return BodyStep::Continue };
         let key = self.key;
+        let undoes = link.slot.plugin.fail_strategy == FailStrategy::Open;
+        let before =
+            worker.with_env(|env| env.view(key).filter(|_| undoes).and_then(|view| view.body_mut(direction).clone()));
         let result = worker.call(&vm, |vm, env| {
             let id = open(link, vm, env, key)?;
-            let Some(view) = env.view(key) else { return Ok((BodyAction::Continue, false)) };
+            let Some(view) = env.view(key) else { return Ok(BodyAction::Continue) };
             view.may_add_trailers = end;
             let buffer = match direction {
                 Direction::Request => view.request_body.as_ref(),
@@ -176,25 +177,30 @@ impl Chain {
                 Direction::Request => vm.request_body(env, id, len, end)?,
                 Direction::Response => vm.response_body(env, id, len, end)?,
             };
-            let marks = vm.take_marks(id);
+            vm.take_resumed(id, direction);
             if let Some(view) = env.view(key) {
                 view.may_add_trailers = false;
             }
-            Ok((action, if direction == Direction::Request { marks.resumed_request } else { marks.resumed_response }))
+            Ok(action)
         });
         worker.settle();
         match result {
-            Ok((action, resumed)) => match self.asked(worker, index, direction) {
+            Ok(action) => match self.asked(worker, index, direction) {
                 Some(step) => step.into(),
                 None => match action {
                     BodyAction::Continue => BodyStep::Continue,
-                    _ if resumed => BodyStep::Continue,
                     BodyAction::Buffer => BodyStep::Buffer,
                     BodyAction::Hold => BodyStep::Hold,
                     BodyAction::Drop => BodyStep::Drop,
                 },
             },
-            Err(fault) => self.fault(worker, index, direction, end, &fault).into(),
+            Err(fault) => {
+                // The body goes on as the faulting hook got it.
+                if let Some(before) = before {
+                    worker.with_env(|env| env.view(key).map(|view| *view.body_mut(direction) = Some(before)));
+                }
+                self.fault(worker, index, direction, end, &fault).into()
+            }
         }
     }
 
@@ -205,7 +211,7 @@ impl Chain {
         let key = self.key;
         let result = worker.call(&vm, |vm, env| {
             let id = open(link, vm, env, key)?;
-            let Some(view) = env.view(key) else { return Ok((HeadersAction::Continue, false)) };
+            let Some(view) = env.view(key) else { return Ok(HeadersAction::Continue) };
             let trailers = match direction {
                 Direction::Request => view.request_trailers.as_ref(),
                 Direction::Response => view.response_trailers.as_ref(),
@@ -215,14 +221,14 @@ impl Chain {
                 Direction::Request => vm.request_trailers(env, id, count)?,
                 Direction::Response => vm.response_trailers(env, id, count)?,
             };
-            let marks = vm.take_marks(id);
-            Ok((action, if direction == Direction::Request { marks.resumed_request } else { marks.resumed_response }))
+            vm.take_resumed(id, direction);
+            Ok(action)
         });
         worker.settle();
         match result {
-            Ok((action, resumed)) => match self.asked(worker, index, direction) {
+            Ok(action) => match self.asked(worker, index, direction) {
                 Some(step) => step,
-                None if action == HeadersAction::Continue || resumed => Step::Continue,
+                None if action == HeadersAction::Continue => Step::Continue,
                 None => Step::Wait,
             },
             Err(fault) => self.fault(worker, index, direction, true, &fault),
@@ -234,12 +240,12 @@ impl Chain {
         if let Some(step) = self.asked(worker, index, direction) {
             return step;
         }
-        let resumed = self.links.get(index).is_some_and(|link| {
-            let (Some(vm), Some(id)) = (&link.vm, link.context) else { return false };
-            let marks = vm.borrow_mut().take_marks(id);
-            if direction == Direction::Request { marks.resumed_request } else { marks.resumed_response }
+        let goes_on = self.links.get(index).is_some_and(|link| {
+            // A filter that is passed over since a fault holds nothing any more.
+            let (Some(vm), Some(id), false) = (&link.vm, link.context, link.skipped) else { return link.skipped };
+            vm.borrow_mut().take_resumed(id, direction)
         });
-        if resumed { Step::Continue } else { Step::Wait }
+        if goes_on { Step::Continue } else { Step::Wait }
     }
 
     /// The filter whose choice of a route no longer holds, made ready to choose again.
@@ -341,6 +347,13 @@ impl Chain {
         if let Some(vm) = &link.vm {
             link.slot.clone().faulted(worker, vm, fault);
         }
+        // What the hook asked for before it failed is not asked any more.
+        worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.asked.reply = None;
+                view.asked.close = false;
+            }
+        });
         // A callout may have had effects: the hook is then not run again.
         let called_out = worker.with_env(|env| env.view(self.key).is_some_and(|view| view.asked.called_out));
         let first_hook = fault.hook == Hook::RequestHeaders || fault.hook == Hook::ContextCreate;
@@ -394,7 +407,9 @@ impl Chain {
             if let (Err(fault), false) = (result, link.skipped) {
                 link.slot.clone().faulted(worker, vm, &fault);
             }
-            link.slot.released(worker, vm);
+        }
+        for link in &self.links {
+            link.slot.left(worker);
         }
         worker.settle();
     }
@@ -412,6 +427,13 @@ fn cleanse(view: &mut View) {
 }
 
 impl Link {
+    /// A VM that ended before this exchange was in it is no loss: the one in its place is used.
+    fn renew(&mut self) {
+        if self.context.is_none() && self.vm.as_ref().is_some_and(|vm| vm.borrow().is_dead()) {
+            self.vm = self.slot.for_exchange();
+        }
+    }
+
     fn has(&self, hook: Hook) -> bool {
         !self.skipped && self.vm.is_some() && self.slot.has(hook)
     }

@@ -14,11 +14,12 @@ use sidegate_wasm_host::abi::Direction;
 use sidegate_wasm_host::hooks::Hook;
 
 use super::bodies::ResponseBody;
-use super::body::{GATHER, Pump, Source, is_short};
+use super::body::Pump;
 use super::chain::Step;
 use super::head::ResponseHead;
 use super::hop;
 use super::reply::{Failure, Reply};
+use super::source::{GATHER, Source, is_short};
 use super::{Aborted, Ended, Exchange, Outcome, full, tunnel};
 use crate::upstream::{Answer, InFlight};
 

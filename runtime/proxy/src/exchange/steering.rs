@@ -14,7 +14,7 @@ pub struct Steering {
     pub timeout: Option<Duration>,
     pub per_try_timeout: Option<Duration>,
     pub retries: Option<RetryPolicy>,
-    /// Counts writes, so that the chain sees which filter steered.
+    /// Counts writes that choose a route, so that the chain sees which filter steered.
     pub writes: u32,
     /// A value that could not be understood: the exchange fails with flag NC.
     pub invalid: bool,
@@ -47,7 +47,7 @@ impl Steering {
             self.invalid = true;
             return true;
         };
-        self.writes += 1;
+        self.writes += u32::from(name.starts_with("sidegate.upstream.") || name == ROUTE_NAME);
         match name {
             CLUSTER => self.cluster = Some(text.to_owned()),
             SUBSET => self.subset = (!text.is_empty()).then(|| text.to_owned()),

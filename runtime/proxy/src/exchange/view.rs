@@ -157,6 +157,14 @@ impl View {
             || self.response_trailers.as_ref().is_some_and(|trailers| trailers.poisoned)
     }
 
+    /// The body bytes that hooks of this direction see.
+    pub fn body_mut(&mut self, direction: Direction) -> &mut Option<Vec<u8>> {
+        match direction {
+            Direction::Request => &mut self.request_body,
+            Direction::Response => &mut self.response_body,
+        }
+    }
+
     /// Starts to remember, so that `roll_back` can restore.
     pub fn arm_undo(&mut self) {
         self.undo = Undo { armed: true, ..Undo::default() };

@@ -192,12 +192,14 @@ impl Series {
 pub struct Registry {
     cells: usize,
     series: Mutex<BTreeMap<SeriesName, Arc<Series>>>,
+    /// Series that guests refer to by number.
+    handles: Mutex<Vec<Arc<Series>>>,
 }
 
 impl Registry {
     /// One cell for each worker, and one for all other threads.
     pub fn new(workers: usize) -> Self {
-        Self { cells: workers + 1, series: Mutex::default() }
+        Self { cells: workers + 1, series: Mutex::default(), handles: Mutex::default() }
     }
 
     /// The series of this name, made if it is new. A name that is known under another kind keeps its kind.
@@ -211,9 +213,20 @@ impl Registry {
         new
     }
 
-    /// Whether the name is known already.
-    pub fn knows(&self, name: &SeriesName) -> bool {
-        self.series.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
+    /// A number for the series of this name; the same series has one number.
+    pub fn handle(&self, kind: Kind, name: &SeriesName) -> u32 {
+        let series = self.series(kind, name);
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = handles.iter().position(|known| Arc::ptr_eq(known, &series));
+        let at = known.unwrap_or_else(|| {
+            handles.push(series);
+            handles.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    pub fn by_handle(&self, handle: u32) -> Option<Arc<Series>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(handle as usize).cloned()
     }
 
     /// A copy of the list, in the order of names.

@@ -106,19 +106,14 @@ impl Pools {
 }
 
 impl Pool {
-    /// The connection that served last; those that were closed meanwhile are dropped.
+    /// Of the connections that can take a request now the one that served last. One whose previous exchange is not
+    /// quite over (a client may still be uploading) is left where it is.
     fn ready_http1(self: &Rc<Self>, cluster: &Cluster) -> Option<Lease> {
-        loop {
-            let idle = self.idle.borrow_mut().pop()?;
-            if idle.sender.is_ready() {
-                return Some(self.reuse(idle, cluster));
-            }
-            if !idle.sender.is_closed() {
-                // Its driver still finishes the previous response: `lease_http1` waits for it.
-                self.idle.borrow_mut().push(idle);
-                return None;
-            }
-        }
+        let mut idle = self.idle.borrow_mut();
+        let at = idle.iter().rposition(|idle| idle.sender.is_ready())?;
+        let found = idle.remove(at);
+        drop(idle);
+        Some(self.reuse(found, cluster))
     }
 
     fn reuse(self: &Rc<Self>, idle: Idle, cluster: &Cluster) -> Lease {
@@ -133,13 +128,17 @@ impl Pool {
 
     async fn lease_http1(self: Rc<Self>, cluster: &Arc<Cluster>, endpoint: &Endpoint) -> Result<Lease, Failure> {
         let max_requests = cluster.limits.max_requests_per_connection;
-        loop {
-            let Some(mut idle) = self.idle.borrow_mut().pop() else { break };
-            if idle.sender.ready().await.is_ok() {
+        self.idle.borrow_mut().retain(|idle| !idle.sender.is_closed());
+        let permit = match connection_permit(cluster) {
+            Ok(permit) => permit,
+            Err(full) => {
+                // No more connections may be opened: one that is about to become free is waited for.
+                let _pending = pending_permit(cluster)?;
+                let mut idle = self.idle.borrow_mut().pop().ok_or(full)?;
+                idle.sender.ready().await.map_err(|_| full)?;
                 return Ok(self.reuse(idle, cluster));
             }
-        }
-        let permit = connection_permit(cluster)?;
+        };
         let _pending = pending_permit(cluster)?;
         let sender = connect::http1(endpoint, &cluster.limits, permit).await?;
         Ok(Lease { connection: Connection::Http1(sender), pool: self, reused: false, served: 1, max_requests })

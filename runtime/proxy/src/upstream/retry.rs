@@ -11,6 +11,8 @@ use crate::exchange::reply::Failure;
 /// The pause before the first retry of a request that had reached an upstream; doubled at each further one, with full
 /// jitter, up to ten times as much.
 const BACKOFF: Duration = Duration::from_millis(25);
+/// The longest pause, whatever the policy says.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Retries that a policy may ask for.
 const MAX_ATTEMPTS: u32 = 10;
 
@@ -147,7 +149,11 @@ impl RetryPolicy {
 
     /// The pause before retry number `retry` (from 1); `random` is a number below its bound.
     pub fn pause(&self, retry: u32, random: impl FnOnce(usize) -> usize) -> Duration {
-        let ceiling = self.backoff.saturating_mul(1 << retry.saturating_sub(1).min(8)).min(self.backoff * 10);
+        let ceiling = self
+            .backoff
+            .saturating_mul(1 << retry.saturating_sub(1).min(8))
+            .min(self.backoff.saturating_mul(10))
+            .min(PAUSE_MAX);
         Duration::from_micros(random(usize::try_from(ceiling.as_micros()).unwrap_or(usize::MAX)) as u64)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sidegate_wasm_host::abi::{LogLevel, MetricKind, Status};
@@ -35,13 +35,13 @@ pub struct Env {
     /// The clusters that callouts may use: those of the newest snapshot.
     pub clusters: Arc<Clusters>,
     pub node: Arc<Node>,
-    metrics: Vec<Arc<Series>>,
+    /// Series by the process-wide handle that guests hold, as far as this thread has met them.
+    metrics: Vec<Option<Arc<Series>>>,
     metric_handles: HashMap<(Kind, SeriesName), u32>,
     log_rates: HashMap<u64, LineRate>,
     log_level: LogLevel,
     rng: Rng,
     started: Instant,
-    pub(super) next_timer: u32,
     /// Access logs by handle, compiled when this worker first writes to them.
     pub(super) access_logs: Vec<Option<AccessLog>>,
     /// What `on_configure` said about the configuration. Shared with whoever prepares a VM: of one that fails, nothing
@@ -81,6 +81,8 @@ pub struct Process {
     pub quotas: Quotas,
     pub log_files: LogFiles,
     pub health: Health,
+    /// Ids of timers: unique in the process, since a VM may ask for one on one thread and get it on another.
+    pub timers: AtomicU32,
     /// The process uses more memory than it should: new requests are turned away.
     pub overloaded: AtomicBool,
 }
@@ -93,6 +95,7 @@ impl Process {
             quotas: Quotas::default(),
             log_files: LogFiles::default(),
             health: Health::default(),
+            timers: AtomicU32::new(1),
             overloaded: AtomicBool::new(false),
         }
     }
@@ -140,6 +143,16 @@ pub enum Intent {
     },
 }
 
+impl Intent {
+    /// The plugin use whose VM asked; `None` when it does not matter.
+    pub fn tag(&self) -> Option<u64> {
+        match self {
+            Self::Tick { tag, .. } | Self::Callout { tag, .. } | Self::Timer { tag, .. } => Some(*tag),
+            Self::QueueReady { .. } => None,
+        }
+    }
+}
+
 impl Env {
     pub fn new(worker: usize, shared: Arc<Process>, clusters: Arc<Clusters>, node: Arc<Node>) -> Self {
         Self {
@@ -155,7 +168,6 @@ impl Env {
             log_level: guest_log::level(),
             rng: Rng::from_entropy(),
             started: Instant::now(),
-            next_timer: 0,
             access_logs: Vec::new(),
             reports: ProblemReports::default(),
         }
@@ -164,6 +176,19 @@ impl Env {
     /// What guests prepared in this environment say about their configuration.
     pub fn problem_reports(&self) -> ProblemReports {
         self.reports.clone()
+    }
+
+    /// A series by its handle. The VM that holds the handle may have got it on another thread.
+    fn series(&mut self, handle: u32) -> Option<&Series> {
+        let at = handle as usize;
+        if self.metrics.get(at).is_none_or(Option::is_none) {
+            let series = self.shared.metrics.by_handle(handle)?;
+            if self.metrics.len() <= at {
+                self.metrics.resize_with(at + 1, || None);
+            }
+            *self.metrics.get_mut(at)? = Some(series);
+        }
+        self.metrics.get(at)?.as_deref()
     }
 
     pub fn view(&mut self, key: StreamKey) -> Option<&mut View> {
@@ -257,37 +282,36 @@ impl Host for Box<Env> {
                 return Ok(*handle);
             }
         }
-        let mut series = self.shared.metrics.series(kind, &key.1);
-        if series.kind() != kind {
+        let mut name = key.1.clone();
+        if self.shared.metrics.series(kind, &name).kind() != kind {
             // The name is taken by another kind: a name of its own keeps the exposition sound.
             let suffix = match kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
                 Kind::Histogram => "histogram",
             };
-            let name = SeriesName { name: format!("{}_{suffix}", key.1.name), labels: key.1.labels.clone() };
-            series = self.shared.metrics.series(kind, &name);
+            name.name = format!("{}_{suffix}", name.name);
         }
-        let handle = u32::try_from(self.metrics.len()).map_err(|_| Status::InternalFailure)?;
-        self.metrics.push(series);
+        let handle = self.shared.metrics.handle(kind, &name);
         self.metric_handles.insert(key, handle);
         Ok(handle)
     }
 
     fn metric_add(&mut self, handle: u32, delta: i64) {
-        if let Some(series) = self.metrics.get(handle as usize) {
-            series.add(self.worker, delta);
+        let worker = self.worker;
+        if let Some(series) = self.series(handle) {
+            series.add(worker, delta);
         }
     }
 
     fn metric_set(&mut self, handle: u32, value: u64) {
-        if let Some(series) = self.metrics.get(handle as usize) {
+        if let Some(series) = self.series(handle) {
             series.set(value);
         }
     }
 
     fn metric_value(&self, handle: u32) -> u64 {
-        self.metrics.get(handle as usize).map_or(0, |series| series.value())
+        self.shared.metrics.by_handle(handle).map_or(0, |series| series.value())
     }
 
     fn shared(&self) -> &Shared {

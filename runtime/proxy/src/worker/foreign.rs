@@ -1,6 +1,7 @@
 //! Foreign functions: ours, and those of Envoy's that an exchange needs. Unknown names answer "not found", so that a
 //! filter can find out where it runs.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sidegate_wasm_host::abi::{LogLevel, Status};
@@ -43,8 +44,7 @@ pub fn call(
 fn timer(env: &mut Env, spec: &VmSpec, argument: &[u8], out: &mut Vec<u8>) -> Status {
     let Some(milliseconds) = argument.first_chunk::<4>() else { return Status::BadArgument };
     let delay = Duration::from_millis(u32::from_le_bytes(*milliseconds).into()).min(TIMER_MAX);
-    env.next_timer = env.next_timer.wrapping_add(1);
-    let id = env.next_timer;
+    let id = env.shared.timers.fetch_add(1, Ordering::Relaxed);
     env.outbox.push(Intent::Timer { tag: spec.tag, id, delay });
     out.extend_from_slice(&id.to_le_bytes());
     Status::Ok

@@ -35,6 +35,8 @@ pub struct VmSlot {
     waiting: Cell<bool>,
     /// No snapshot uses this slot any more.
     retired: Cell<bool>,
+    /// Exchanges that may still use it.
+    users: Cell<usize>,
     tasks: RefCell<Tasks>,
 }
 
@@ -77,6 +79,7 @@ impl VmSlot {
             hooks: Cell::new(hooks),
             waiting: Cell::new(false),
             retired: Cell::new(false),
+            users: Cell::new(0),
             tasks: RefCell::default(),
         })
     }
@@ -145,6 +148,9 @@ impl VmSlot {
         if let Some(tick) = self.tasks.borrow_mut().tick.take() {
             tick.abort();
         }
+        // What it asked for last must not be done in the name of its successor.
+        let tag = spec.tag;
+        worker.with_env(|env| env.outbox.retain(|intent| intent.tag() != Some(tag)));
         let now = Instant::now();
         let verdict = worker.process.health.fault(&spec.plugin, &self.plugin.module.digest, now);
         if let Verdict::Open(time) = verdict {
@@ -181,6 +187,9 @@ impl VmSlot {
     /// A VM that was asked for is here, or could not be made.
     pub fn arrived(self: &Rc<Self>, worker: &Rc<Worker>, vm: Result<Vm<Guest>, Fault>) {
         self.waiting.set(false);
+        if self.retired.get() {
+            return;
+        }
         match vm {
             Ok(vm) if self.current.borrow().is_none() => {
                 self.hooks.set(Hooks::of(&vm));
@@ -198,43 +207,49 @@ impl VmSlot {
         }
     }
 
-    /// An exchange has given its context back: a retired VM without contexts says farewell.
-    pub fn released(self: &Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle) {
-        if self.retired.get() && vm.borrow().contexts() == 0 {
-            self.farewell(worker, vm.clone());
+    /// An exchange begins that may use this slot to its end.
+    pub fn entered(&self) {
+        self.users.set(self.users.get() + 1);
+    }
+
+    /// It has ended: a retired slot without exchanges says farewell.
+    pub fn left(self: &Rc<Self>, worker: &Rc<Worker>) {
+        self.users.set(self.users.get().saturating_sub(1));
+        if self.retired.get() && self.users.get() == 0 {
+            self.farewell(worker);
         }
     }
 
     /// No new exchange comes here any more.
     pub fn retire(self: &Rc<Self>, worker: &Rc<Worker>) {
-        self.retired.set(true);
+        if self.retired.replace(true) {
+            return;
+        }
         self.spare.borrow_mut().take();
-        if let Some(vm) = self.current()
-            && vm.borrow().contexts() == 0
-        {
-            self.farewell(worker, vm);
+        if self.users.get() == 0 {
+            self.farewell(worker);
         }
     }
 
-    /// `on_done` of the root, time for it to finish, `on_delete`.
-    fn farewell(self: &Rc<Self>, worker: &Rc<Worker>, vm: VmHandle) {
-        if self.current.borrow_mut().take().is_none() {
+    /// `on_done` of the root, time for it to finish (ticks and callouts go on), `on_delete`.
+    fn farewell(self: &Rc<Self>, worker: &Rc<Worker>) {
+        let Some(vm) = self.current() else {
+            worker.forget(self.plugin.spec.tag);
             return;
-        }
+        };
         let (slot, worker) = (self.clone(), worker.clone());
         tokio::task::spawn_local(async move {
             let finished = worker.call(&vm, |vm, env| vm.finish(env)).unwrap_or(true);
             worker.settle();
             let until = Instant::now() + FAREWELL;
-            if !finished {
-                while Instant::now() < until && !vm.borrow().is_finished() && !vm.borrow().is_dead() {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+            while !finished && Instant::now() < until && !vm.borrow().is_finished() && !vm.borrow().is_dead() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
             if let Some(tick) = slot.tasks.borrow_mut().tick.take() {
                 tick.abort();
             }
             let _ = worker.call(&vm, |vm, env| vm.delete_root(env));
+            slot.current.borrow_mut().take();
             worker.forget(slot.plugin.spec.tag);
         });
     }

@@ -103,7 +103,6 @@ pub(super) fn local_response<H: Host>(
         let body = slice(memory, body, body_len)?;
         let headers = slice(memory, headers, headers_len)?;
         let Some(context) = living_stream(state) else { return Ok(()) };
-        context.marks.replied = true;
         let key = context.stream;
         let headers = pairs::decode(headers).unwrap_or_default();
         let reply = LocalReply {

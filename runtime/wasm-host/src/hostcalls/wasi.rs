@@ -92,19 +92,24 @@ fn fd_write<H: Host>(
     };
     let (memory, state) = split(&mut caller);
     let mut buffer = std::mem::take(if fd == 1 { &mut state.stdio[0] } else { &mut state.stdio[1] });
-    let mut written = 0u32;
+    let (mut written, mut lines) = (0u32, 0u32);
     let result = (|| {
-        for index in 0..count.min(1024) {
+        'all: for index in 0..count.min(1024) {
             let vector = vectors.checked_add(index * 8).ok_or(FAULT)?;
             let (ptr, len) = (read_u32(memory, vector)?, read_u32(memory, vector.checked_add(4).ok_or(FAULT)?)?);
             let text = slice(memory, ptr, len).map_err(|_| FAULT)?;
-            written = written.saturating_add(len);
+            let text = text.get(..text.len().min((limits::WRITE_BYTES - written) as usize)).unwrap_or_default();
             for piece in text.split_inclusive(|byte| *byte == b'\n') {
+                if lines >= limits::WRITE_LINES || written >= limits::WRITE_BYTES {
+                    break 'all;
+                }
+                written += piece.len() as u32;
                 let room = limits::STDIO_BYTES.saturating_sub(buffer.len());
                 buffer.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
                 if piece.ends_with(b"\n") || buffer.len() >= limits::STDIO_BYTES {
                     write_log(state, level, buffer.strip_suffix(b"\n").unwrap_or(&buffer));
                     buffer.clear();
+                    lines += 1;
                 }
             }
         }

@@ -25,7 +25,7 @@ fn continuing_closes_the_map_at_once() {
     let (mut run, id) = Guest::new("request_headers", body).start_request(FakeStream::get("/"));
     assert_eq!(run.said(), ["2"]);
     assert_eq!(run.stream().resumed, [Direction::Request; 2]);
-    assert!(run.vm.take_marks(id).resumed_request);
+    assert!(run.vm.take_resumed(id, Direction::Request));
 }
 
 #[test]

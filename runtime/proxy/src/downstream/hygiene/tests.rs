@@ -30,6 +30,8 @@ fn one_host() {
     assert_eq!(good.head.path.unwrap(), "/x?y");
     assert_eq!(good.head.authority.unwrap(), "a.test");
     assert!(!good.head.headers.contains_key("host"));
+    let bare = run(Request::get("http://a.test?y").header("host", "a.test")).unwrap();
+    assert_eq!(bare.head.path.unwrap(), "/?y", "rules see a path in any case");
 }
 
 #[test]
