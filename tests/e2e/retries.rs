@@ -96,3 +96,13 @@ fn a_routes_timeout_holds_over_all_tries() {
     assert_eq!(sidegate.get("/").status, 504);
     assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_routes_timeout_holds_for_the_whole_response() {
+    let origin = Origin::answering(|_| Answer::raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").staying_open());
+    let sidegate = Sidegate::start(&config(", timeout: 0.5s", &[origin.address().to_string()]));
+    let mut client = sidegate.connect();
+    let begun = std::time::Instant::now();
+    assert!(client.get("/").is_err(), "the response is cut");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+}

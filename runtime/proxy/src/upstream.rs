@@ -74,6 +74,8 @@ pub struct Trace {
 
 /// A request under way: its permits, its place in the endpoint's load, its connection.
 pub struct InFlight {
+    /// When the response must have ended.
+    pub deadline: Option<Instant>,
     lease: Option<Lease>,
     load: Arc<Endpoint>,
     _permit: Permit,
@@ -152,7 +154,7 @@ async fn attempts(
     let endpoint =
         balancer::pick(cluster, target.subset.as_deref(), worker, &trace.failed).ok_or(Failure::NoEndpoint)?;
     endpoint.active.fetch_add(1, Ordering::Relaxed);
-    let mut in_flight = InFlight { lease: None, load: endpoint, _permit: permit };
+    let mut in_flight = InFlight { deadline: None, lease: None, load: endpoint, _permit: permit };
     trace.attempts += 1;
     loop {
         let endpoint = in_flight.load.clone();

@@ -44,10 +44,14 @@ impl Exchange {
         trailers: bool,
     ) -> Result<Answer, Failure> {
         let mut trace = Trace::default();
-        let answer = {
+        let mut answer = {
             let tries = pin!(self.tries(body, target, (upgrade, trailers), &mut trace));
             within(target.timeout, Failure::RouteTimeout, tries).await
         };
+        if let Ok(answer) = &mut answer {
+            // The route's time is that of the whole response.
+            answer.in_flight.deadline = target.timeout.map(|limit| self.started + limit);
+        }
         self.worker.with_env(|env| {
             if let Some(view) = env.view(self.key) {
                 view.facts.attempts = trace.attempts;

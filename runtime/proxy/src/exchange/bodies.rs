@@ -128,6 +128,8 @@ pub struct ResponseBody {
     kind: Kind,
     exchange: Option<Rc<Exchange>>,
     in_flight: Option<InFlight>,
+    /// Rings when the route's time is up.
+    late: Option<Pin<Box<Sleep>>>,
     /// Dropped last: the client's connection is busy until everything else has ended.
     busy: Option<Busy>,
 }
@@ -146,21 +148,28 @@ impl ResponseBody {
             kind: if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) },
             exchange: None,
             in_flight: None,
+            late: None,
             busy: None,
         }
     }
 
     pub fn full(exchange: Rc<Exchange>, bytes: Bytes) -> Self {
         let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) };
-        Self { kind, exchange: Some(exchange), in_flight: None, busy: None }
+        Self { kind, exchange: Some(exchange), in_flight: None, late: None, busy: None }
     }
 
     pub fn direct(exchange: Rc<Exchange>, incoming: Incoming, in_flight: InFlight) -> Self {
-        Self { kind: Kind::Direct(incoming), exchange: Some(exchange), in_flight: Some(in_flight), busy: None }
+        Self {
+            kind: Kind::Direct(incoming),
+            exchange: Some(exchange),
+            in_flight: Some(in_flight),
+            late: None,
+            busy: None,
+        }
     }
 
     pub fn pumped(exchange: Rc<Exchange>, pump: Pump, in_flight: Option<InFlight>) -> Self {
-        Self { kind: Kind::Pumped(Box::new(pump)), exchange: Some(exchange), in_flight, busy: None }
+        Self { kind: Kind::Pumped(Box::new(pump)), exchange: Some(exchange), in_flight, late: None, busy: None }
     }
 
     /// Marks the client's connection as busy as long as this lives.
@@ -196,7 +205,8 @@ impl Body for ResponseBody {
                 Some(Ok(Frame::data(bytes)))
             }
             Kind::Direct(incoming) => {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx)).map(|frame| frame.map_err(BodyError::Peer));
+                let polled = Pin::new(&mut *incoming).poll_frame(cx).map_err(BodyError::Peer);
+                let frame = ready!(within(&this.in_flight, &mut this.late, cx, polled));
                 if let (Some(Ok(frame)), Some(exchange)) = (&frame, &this.exchange) {
                     match frame.data_ref() {
                         Some(data) => exchange.count_body(Direction::Response, data.len()),
@@ -253,6 +263,23 @@ impl Body for ResponseBody {
             Kind::Pumped(_) => SizeHint::default(),
         }
     }
+}
+
+type PolledFrame = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+/// Ends a body whose route's time is up while there is something to wait for.
+fn within(
+    in_flight: &Option<InFlight>,
+    late: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut Context<'_>,
+    polled: PolledFrame,
+) -> PolledFrame {
+    let Some(deadline) = in_flight.as_ref().and_then(|in_flight| in_flight.deadline) else { return polled };
+    if polled.is_ready() {
+        return polled;
+    }
+    let sleep = late.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+    if sleep.as_mut().poll(cx).is_ready() { Poll::Ready(Some(Err(BodyError::Stalled))) } else { Poll::Pending }
 }
 
 impl Drop for ResponseBody {
