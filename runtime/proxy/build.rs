@@ -19,14 +19,14 @@ fn main() -> io::Result<()> {
         Some(folder) => PathBuf::from(folder),
         None => manifest.join("../../target/filters"),
     };
-    // The folder tells of files that come and go; a file that is missing would make every build run this again.
-    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut found = false;
     let mut list = String::from("const BUILTINS: &[Builtin] = &[\n");
     for name in STANDARD {
         let wasm = folder.join(format!("{name}.wasm"));
         if !wasm.is_file() {
             continue;
         }
+        found = true;
         println!("cargo::rerun-if-changed={}", wasm.display());
         let digest = Sha256::digest(fs::read(&wasm)?);
         let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -35,6 +35,10 @@ fn main() -> io::Result<()> {
         let _ =
             writeln!(list, "    Builtin {{ name: {name:?}, wasm: {wasm}, digest: {hex:?}, artifact: {artifact} }},");
     }
+    if !found {
+        // Cargo runs this again until the folder is there; a file that is missing would do so for ever.
+        println!("cargo::rerun-if-changed={}", folder.display());
+    }
     list.push_str("];\n");
     let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
     fs::write(out.join("builtins.rs"), list)
@@ -42,10 +46,11 @@ fn main() -> io::Result<()> {
 
 /// Code of this module, or none: what was made from other bytes is not embedded.
 fn artifact(path: &Path, digest: &[u8]) -> io::Result<String> {
+    // Named before it is there: the build that makes it is followed by one that embeds it.
+    println!("cargo::rerun-if-changed={}", path.display());
     if !path.is_file() {
         return Ok("&[]".to_owned());
     }
-    println!("cargo::rerun-if-changed={}", path.display());
     let bytes = fs::read(path)?;
     if bytes.get(..DIGEST_BYTES) == Some(digest) { include(path) } else { Ok("&[]".to_owned()) }
 }

@@ -104,9 +104,10 @@ impl Drop for InFlight {
 }
 
 /// Sends a request to a cluster once and waits for the head of its response; `trace` carries over from try to try.
+/// The request is taken out of its place when it is sent: handed on by value, every future on the way would keep a copy.
 pub async fn send(
     worker: &Worker,
-    request: Request<RequestBody>,
+    request: &mut Option<Request<RequestBody>>,
     target: &Target,
     trace: &mut Trace,
 ) -> Result<Answer, Failure> {
@@ -145,7 +146,7 @@ pub async fn within<T>(
 /// written costs nothing but another connection.
 async fn attempts(
     worker: &Worker,
-    mut request: Request<RequestBody>,
+    request: &mut Option<Request<RequestBody>>,
     target: &Target,
     trace: &mut Trace,
 ) -> Result<Answer, Failure> {
@@ -174,12 +175,13 @@ async fn attempts(
         };
         trace.pool_ready = Some(Instant::now());
         trace.reused = lease.was_reused();
-        match lease.send(request).await {
+        let Some(sending) = request.take() else { return Err(Failure::UpstreamReset) };
+        match lease.send(sending).await {
             Ok(response) => {
                 in_flight.lease = Some(lease);
                 return Ok(Answer { response, in_flight });
             }
-            Err(SendError { unsent: Some(unsent), .. }) if lease.was_reused() => request = unsent,
+            Err(SendError { unsent: Some(unsent), .. }) if lease.was_reused() => *request = Some(unsent),
             Err(SendError { error, .. }) => return Err(failure_of(&error)),
         }
     }

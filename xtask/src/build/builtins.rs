@@ -16,8 +16,8 @@ pub(crate) fn precompile(workspace: &Workspace, binary: &Path) -> Result<bool, F
     let folder = workspace.filters();
     let mut has_changed = false;
     for name in BUILTINS {
-        // Compiled beside its place and moved by content: an equal artifact keeps its time, so nothing is built again.
-        let fresh = folder.join(format!(".{name}.{}.cwasm", process::id()));
+        // Compiled elsewhere and moved by content: an equal artifact keeps its time, so nothing is built again.
+        let fresh = workspace.root().join("target").join(format!(".{name}.{}.cwasm", process::id()));
         let compile = Command::new(binary.display().to_string(), workspace.root())
             .args(&["compile", "--policy", "builtin"])
             .arg_path(&folder.join(format!("{name}.wasm")))

@@ -1,6 +1,7 @@
 //! Sending a request, and sending it again: what may be repeated, how often, and for how long in all.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use http::Method;
 
@@ -15,6 +16,14 @@ use crate::upstream::{self, Answer, Target, Trace, within};
 enum Replay {
     Empty,
     Full(bytes::Bytes),
+}
+
+/// Another try.
+enum Retry {
+    /// A kept connection had ended as the request went out: no retry in the sense of the policy.
+    AtOnce,
+    /// Counts against the cluster's retries until its answer is there.
+    ByPolicy { pause: Duration, _permit: Permit },
 }
 
 impl Replay {
@@ -74,30 +83,33 @@ impl Exchange {
         trace: &mut Trace,
     ) -> Result<Answer, Failure> {
         let replay = Replay::of(&body);
-        let request = self.outgoing(body, target, upgrade, trailers)?;
-        let method = request.method().clone();
-        let mut answer = upstream::send(&self.worker, request, target, trace).await;
+        let mut request = Some(self.outgoing(body, target, upgrade, trailers)?);
+        let method = request.as_ref().map(|request| request.method().clone()).unwrap_or_default();
+        let mut answer = upstream::send(&self.worker, &mut request, target, trace).await;
         let Some(replay) = replay else { return answer };
         let mut crossed = true;
-        while let Some(retry) = self.another(&answer, target, &method, trace, &mut crossed).await {
+        while let Some(retry) = self.another(&answer, target, &method, trace, &mut crossed) {
             // The response that was not good enough is dropped before the next try takes its place.
             drop(answer);
-            let request = self.outgoing(replay.body(), target, upgrade, trailers)?;
-            answer = Box::pin(upstream::send(&self.worker, request, target, trace)).await;
+            if let Retry::ByPolicy { pause, .. } = &retry {
+                Box::pin(tokio::time::sleep(*pause)).await;
+            }
+            request = Some(self.outgoing(replay.body(), target, upgrade, trailers)?);
+            answer = Box::pin(upstream::send(&self.worker, &mut request, target, trace)).await;
             drop(retry);
         }
         answer
     }
 
-    /// Whether to try again, after the pause that the policy asks for. `Some(None)`: at once, outside of the policy.
-    async fn another(
+    /// Whether to try again, and how.
+    fn another(
         &self,
         answer: &Result<Answer, Failure>,
         target: &Target,
         method: &Method,
         trace: &mut Trace,
         crossed: &mut bool,
-    ) -> Option<Option<Permit>> {
+    ) -> Option<Retry> {
         let policy = &target.retries;
         let wanted = match answer {
             Ok(answer) => policy.wants_response(answer.response.status(), answer.response.headers(), method),
@@ -106,7 +118,7 @@ impl Exchange {
             Err(Failure::UpstreamTerminated | Failure::UpstreamReset)
                 if trace.reused && method.is_idempotent() && std::mem::take(crossed) =>
             {
-                return Some(None);
+                return Some(Retry::AtOnce);
             }
             Err(failure) => policy.wants_failure(*failure, method),
         };
@@ -121,7 +133,6 @@ impl Exchange {
         let permit = Permit::take(&target.cluster, |load| &load.retries, limit)?;
         trace.failed.extend(trace.endpoint.as_ref().map(|endpoint| endpoint.id));
         let pause = self.worker.with_env(|env| policy.pause(trace.attempts, |bound| env.rng().below(bound)));
-        Box::pin(tokio::time::sleep(pause)).await;
-        Some(Some(permit))
+        Some(Retry::ByPolicy { pause, _permit: permit })
     }
 }

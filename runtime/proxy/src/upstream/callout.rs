@@ -48,9 +48,9 @@ async fn exchange(worker: &Worker, call: Callout, limit: Duration) -> Result<Res
         version: Version::HTTP_11,
         grpc: false,
     };
-    let request = build(call, &target)?;
+    let mut request = Some(build(call, &target)?);
     let mut trace = Trace::default();
-    let answer = pin!(send_request(worker, request, &target, &mut trace));
+    let answer = pin!(send_request(worker, &mut request, &target, &mut trace));
     let answer = within(Some(limit), Failure::ResponseTimeout, answer).await?;
     let (parts, body) = answer.response.into_parts();
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {

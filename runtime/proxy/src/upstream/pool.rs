@@ -61,6 +61,12 @@ enum Connection {
     Http2(StreamCount),
 }
 
+/// An answer that is waited for, of either protocol.
+enum Sending<A, B> {
+    Http1(A),
+    Http2(B),
+}
+
 /// One stream on a shared connection; counted until dropped.
 struct StreamCount(Rc<Shared>);
 
@@ -220,15 +226,25 @@ impl Lease {
     }
 
     /// Sends the request and waits for the head of the response.
-    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, SendError> {
-        let sent = match &mut self.connection {
-            Connection::Http1(sender) => sender.try_send_request(request).await,
-            Connection::Http2(stream) => stream.0.sender.clone().try_send_request(request).await,
+    pub fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + use<> {
+        // Both are sent here and now; only the answer is waited for.
+        let sending = match &mut self.connection {
+            Connection::Http1(sender) => Sending::Http1(sender.try_send_request(request)),
+            Connection::Http2(stream) => Sending::Http2(stream.0.sender.clone().try_send_request(request)),
         };
-        sent.map_err(|mut error| {
-            let unsent = error.take_message();
-            SendError { error: error.into_error(), unsent }
-        })
+        async move {
+            let sent = match sending {
+                Sending::Http1(sent) => sent.await,
+                Sending::Http2(sent) => sent.await,
+            };
+            sent.map_err(|mut error| {
+                let unsent = error.take_message();
+                SendError { error: error.into_error(), unsent }
+            })
+        }
     }
 
     /// The response is complete.

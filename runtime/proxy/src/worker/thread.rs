@@ -21,6 +21,8 @@ use crate::upstream::pool::Pools;
 
 /// How often stalled connections and idle pools are looked for: the resolution of those timeouts.
 const SWEEP: Duration = Duration::from_millis(500);
+/// Task polls between two looks at the sockets: frames of many HTTP/2 streams join one write before the next look.
+const EVENT_INTERVAL: u32 = 256;
 /// Stack of a worker thread: four times what a guest may use, and room for ours.
 const STACK: usize = 4 << 20;
 
@@ -38,13 +40,14 @@ pub struct Start {
 /// Starts the thread. It ends when its mailbox is closed, or drained and idle.
 pub fn spawn(start: Start) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{}", start.index)).stack_size(STACK).spawn(move || {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().event_interval(61).build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!("worker cannot start: {error}");
-                return;
-            }
-        };
+        let runtime =
+            match tokio::runtime::Builder::new_current_thread().enable_all().event_interval(EVENT_INTERVAL).build() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    tracing::error!("worker cannot start: {error}");
+                    return;
+                }
+            };
         LocalSet::new().block_on(&runtime, run(start));
     })
 }
