@@ -274,7 +274,6 @@ impl Chain {
         }
         let wish = worker.with_env(|env| {
             let view = env.view(self.key)?;
-            view.asked.resumed = false;
             if view.asked.close {
                 return Some(Wish::Close);
             }

@@ -43,7 +43,6 @@ pub enum Failure {
     BodyTooLarge,
     BodyTimeout,
     RequestBroken,
-    Overload,
 }
 
 impl Failure {
@@ -81,7 +80,6 @@ impl Failure {
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, Flags::default(), "request_payload_too_large"),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, Flags::STREAM_IDLE_TIMEOUT, "request_body_timeout"),
             Self::RequestBroken => (S::BAD_REQUEST, Flags::DOWNSTREAM_PROTOCOL_ERROR, "request_body_malformed"),
-            Self::Overload => (S::SERVICE_UNAVAILABLE, Flags::OVERLOAD, "overload"),
         }
     }
 }

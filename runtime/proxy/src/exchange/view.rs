@@ -84,8 +84,6 @@ pub struct ConnectionFacts {
 pub struct Asked {
     pub reply: Option<LocalReply>,
     pub close: bool,
-    /// Some context resumed one direction; which one, its VM knows.
-    pub resumed: bool,
     /// The VM of a filter in this exchange ended in somebody else's hook.
     pub vm_lost: bool,
     /// A callout was sent on behalf of this exchange.
@@ -264,7 +262,7 @@ impl Stream for View {
     }
 
     fn resume(&mut self, _direction: Direction) {
-        self.asked.resumed = true;
+        // Whose wish it was, its VM knows.
         self.asked.wake();
     }
 

@@ -127,7 +127,6 @@ pub enum Intent {
     Callout {
         tag: u64,
         id: u32,
-        stream: Option<StreamKey>,
         call: Callout,
     },
     /// A queue has an item for the VM of this identity.
@@ -260,7 +259,7 @@ impl Host for Box<Env> {
         if let Some(view) = stream.and_then(|key| self.view(key)) {
             view.asked.called_out = true;
         }
-        self.outbox.push(Intent::Callout { tag: spec.tag, id, stream, call });
+        self.outbox.push(Intent::Callout { tag: spec.tag, id, call });
         Ok(())
     }
 

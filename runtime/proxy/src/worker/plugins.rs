@@ -335,7 +335,7 @@ impl Worker {
                         slot.set_timer(self, id, delay);
                     }
                 }
-                Intent::Callout { tag, id, call, .. } => {
+                Intent::Callout { tag, id, call } => {
                     if let Some(slot) = self.slot(tag) {
                         slot.callout(self, id, call);
                     }
