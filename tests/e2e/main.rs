@@ -13,6 +13,7 @@ mod admin;
 mod authority;
 mod bad_modules;
 mod command;
+mod filter_trace;
 mod frames;
 mod grpc;
 mod guarded;

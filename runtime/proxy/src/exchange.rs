@@ -14,6 +14,7 @@ pub mod reply;
 pub mod respond;
 mod source;
 pub mod steering;
+pub mod trace;
 mod tunnel;
 pub mod view;
 
@@ -148,13 +149,14 @@ impl Exchange {
         worker: &Rc<Worker>,
         snapshot: Rc<WorkerSnapshot>,
         listener: &Arc<Listener>,
-        head: RequestHead,
+        mut head: RequestHead,
         version: Version,
         connection: Arc<ConnectionFacts>,
     ) -> Rc<Self> {
         let started = Instant::now();
         let grpc = head::is_grpc(&head.headers);
         let head_request = head.method == Some(http::Method::HEAD);
+        let traced = snapshot.shared.trace_key.as_ref().is_some_and(|key| trace::is_marked(&mut head, key));
         let chosen = snapshot.chain_for(listener, &head);
         let facts = Facts {
             listener: listener.clone(),
@@ -176,9 +178,12 @@ impl Exchange {
             duration: None,
         };
         let key = worker.with_env(|env| env.views.insert(View::new(head, facts))) as StreamKey;
+        if traced {
+            worker.with_env(|env| env.trace(key));
+        }
         let mut chain = Chain::new(key, grpc);
         for slot in chosen {
-            chain.push(slot);
+            chain.push(worker.index, slot);
         }
         worker.counters.requests.add(worker.index, 1);
         worker.counters.active.add(worker.index, 1);
@@ -390,9 +395,13 @@ impl Exchange {
             view.response.as_ref().and_then(|head| head.status)
         });
         self.chain.borrow_mut().finish(&self.worker);
-        let view = self.worker.with_env(|env| env.views.try_remove(self.key as usize));
+        let view = self.worker.with_env(|env| env.close_view(self.key));
         self.worker.counters.ended(self.worker.index, status, duration);
-        drop(view);
+        if let Some(view) = &view
+            && let Some(trace) = &view.trace
+        {
+            trace.write(view);
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub node: Arc<Node>,
     pub listeners: Vec<Arc<Listener>>,
     pub clusters: Arc<Clusters>,
+    /// Who may ask for a trace of a request; `None`: nobody.
+    pub trace_key: Option<TraceKey>,
     /// One entry for each pair of plugin and configuration in use; chains refer to them by index.
     pub plugins: Vec<Arc<PluginUse>>,
 }
@@ -27,9 +29,19 @@ pub struct Snapshot {
 impl Snapshot {
     /// What a worker serves before its first commit: nothing.
     pub fn empty() -> Self {
-        Self { number: 0, node: Arc::default(), listeners: Vec::new(), clusters: Arc::default(), plugins: Vec::new() }
+        Self {
+            number: 0,
+            node: Arc::default(),
+            listeners: Vec::new(),
+            clusters: Arc::default(),
+            plugins: Vec::new(),
+            trace_key: None,
+        }
     }
 }
+
+/// The sha256 of the token that a request must carry to have its way through the filters logged.
+pub struct TraceKey(pub [u8; 32]);
 
 /// Who this proxy is, as filters see it in `xds.node`.
 #[derive(Debug, Default)]

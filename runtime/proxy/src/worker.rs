@@ -102,6 +102,7 @@ impl Worker {
 
     /// A retired slot has said farewell.
     fn forget(&self, tag: u64) {
+        self.with_env(|env| env.forget(tag));
         self.slots.borrow_mut().remove(&tag);
     }
 
@@ -137,7 +138,7 @@ impl Worker {
                     }
                     return known;
                 }
-                let slot = VmSlot::new(plugin.clone(), vms.remove(&tag).unwrap_or_default());
+                let slot = VmSlot::new(&self.process, plugin.clone(), vms.remove(&tag).unwrap_or_default());
                 self.slots.borrow_mut().insert(tag, slot.clone());
                 fresh.push(slot.clone());
                 slot

@@ -19,6 +19,29 @@ pub enum Status {
     Unimplemented = 12,
 }
 
+impl Status {
+    const NAMES: [&'static str; 13] = [
+        "ok",
+        "not_found",
+        "bad_argument",
+        "serialization_failure",
+        "parse_failure",
+        "bad_expression",
+        "invalid_memory_access",
+        "empty",
+        "cas_mismatch",
+        "result_mismatch",
+        "internal_failure",
+        "broken_connection",
+        "unimplemented",
+    ];
+
+    /// A status as the guest got it, in words; `unknown` for a number that is none.
+    pub fn name_of(status: u32) -> &'static str {
+        Self::NAMES.get(status as usize).copied().unwrap_or("unknown")
+    }
+}
+
 /// A module names its ABI by an export that is never called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AbiVersion {

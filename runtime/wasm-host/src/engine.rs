@@ -93,7 +93,7 @@ impl<H: Host> Engine<H> {
         let engine = wasmtime::Engine::new(&config)?;
         let linkers = AbiVersion::ALL
             .into_iter()
-            .map(|abi| Ok((abi, hostcalls::link(&engine, abi)?)))
+            .map(|abi| Ok((abi, hostcalls::table(&engine, abi)?)))
             .collect::<Result<_, wasmtime::Error>>()?;
         let clock = (policy == Policy::Foreign).then(|| Clock::start(&engine)).transpose()?;
         Ok(Self { inner: Arc::new(Inner { policy, engine, linkers, clock }) })

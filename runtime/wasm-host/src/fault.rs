@@ -7,11 +7,13 @@ use crate::limits;
 
 /// The end of a VM. It is never called again.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{reason} in {hook}: {detail}")]
+#[error("{reason} in {hook}: {detail}{}", after(.calls))]
 pub struct Fault {
     pub hook: Hook,
     pub reason: FaultReason,
     pub detail: String,
+    /// The hostcalls before it, the last one last, with the answers that the guest got; empty when it made none.
+    pub calls: String,
 }
 
 impl Fault {
@@ -20,8 +22,12 @@ impl Fault {
         if let Some((end, _)) = detail.char_indices().find(|(at, _)| *at >= limits::FAULT_TEXT) {
             detail.truncate(end);
         }
-        Self { hook, reason, detail }
+        Self { hook, reason, detail, calls: String::new() }
     }
+}
+
+fn after(calls: &str) -> String {
+    if calls.is_empty() { String::new() } else { format!("\nlast hostcalls: {calls}") }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

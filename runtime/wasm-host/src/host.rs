@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::abi::{Direction, LogLevel, MapType, MetricKind, Status};
 use crate::context::Open;
+use crate::event::Event;
 use crate::shared::Shared;
 use crate::vm::VmSpec;
 
@@ -41,6 +42,11 @@ pub trait Host: Send + 'static {
     fn metric_set(&mut self, handle: u32, value: u64);
     /// The value over all workers.
     fn metric_value(&self, handle: u32) -> u64;
+
+    /// Whether somebody wants to see every hook and hostcall right now. Asked once for each hook.
+    fn watches(&self) -> bool;
+    /// Something passed the boundary on behalf of `stream`; `None`: of the root.
+    fn observe(&mut self, spec: &VmSpec, stream: Option<StreamKey>, event: Event<'_>);
 
     /// Shared data and queues of the process.
     fn shared(&self) -> &Shared;

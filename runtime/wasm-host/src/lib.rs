@@ -7,11 +7,12 @@
 //!
 //! Reading order: [`host`] (the door), [`abi`] (the numbers), [`module`] (bytes to checked code), [`vm`] (one store
 //! and instance), [`hooks`] (calls into the guest), [`context`] (whose turn it is), `hostcalls` (calls from the
-//! guest), `memory` and [`pairs`] (its memory), [`limits`] (every bound), [`shared`] (what VMs share).
+//! guest), [`event`] (what passed the door), `memory` and [`pairs`] (its memory), [`limits`] (every bound), [`shared`] (what VMs share).
 
 pub mod abi;
 pub mod context;
 pub mod engine;
+pub mod event;
 pub mod fault;
 pub mod hooks;
 pub mod host;
@@ -29,6 +30,7 @@ pub mod vm;
 
 pub use context::{ContextId, Open};
 pub use engine::{Engine, Policy, compile};
+pub use event::Event;
 pub use fault::{Fault, FaultReason};
 pub use hooks::{BodyAction, HeadersAction};
 pub use host::{Callout, Headers, Host, LocalReply, Stream, StreamKey};

@@ -65,6 +65,10 @@ pub const QUEUE_ITEM_BYTES: usize = 64 << 10;
 pub const QUEUES: usize = 64;
 /// Keys of shared data under one vmId; bytes are bounded by the operator.
 pub const SHARED_KEYS: usize = 16 << 10;
+/// Hostcalls shown in the report of a fault.
+pub const RECENT_CALLS: usize = 8;
+/// Of how many hooks one has its CPU time measured: reading the thread's clock costs as much as ten empty hooks.
+pub const SAMPLE_EVERY: u32 = 64;
 /// Wasm frames shown in a trap's backtrace.
 pub const BACKTRACE_FRAMES: usize = 20;
 /// Bytes of a fault's description.

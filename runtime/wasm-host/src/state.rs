@@ -6,6 +6,7 @@ use std::time::Duration;
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
 use crate::context::Contexts;
+use crate::event::{Event, Recent, Sampler};
 use crate::hooks::Hook;
 use crate::host::Host;
 use crate::limits;
@@ -28,6 +29,10 @@ pub(crate) struct State<H> {
     pub(crate) metrics: Metrics,
     pub(crate) budget: Budget,
     pub(crate) growth: Growth,
+    /// Somebody sees every hostcall of the running hook.
+    pub(crate) watched: bool,
+    pub(crate) recent: Recent,
+    pub(crate) sampler: Sampler,
     /// The id the next callout gets; ids step by four, the low bits are the kind of call.
     pub(crate) next_call: u32,
     /// Callouts that wait for their answer: id and the stream they were sent for.
@@ -152,6 +157,7 @@ impl ResourceLimiter for Growth {
 
 impl<H: Host> State<H> {
     pub(crate) fn new(spec: Arc<VmSpec>, host: H) -> Self {
+        let sampler = Sampler::new(host.vm_identity(&spec));
         Self {
             growth: Growth { memory_limit: spec.limits.memory, memory: 0, table_elements: 0, refused: false },
             host,
@@ -166,6 +172,9 @@ impl<H: Host> State<H> {
             delivery: Delivery::Nothing,
             metrics: Metrics::default(),
             budget: Budget::default(),
+            watched: false,
+            recent: Recent::new(),
+            sampler,
             next_call: 0,
             calls: Vec::new(),
             stdio: [Vec::new(), Vec::new()],
@@ -175,6 +184,13 @@ impl<H: Host> State<H> {
             copy: Vec::new(),
             last_status: (0, String::new()),
         }
+    }
+
+    /// Tells the host what passed the boundary.
+    pub(crate) fn tell(&mut self, event: Event<'_>) {
+        let stream = self.contexts.acting_stream().map(|context| context.stream);
+        let Self { host, spec, .. } = self;
+        host.observe(spec, stream, event);
     }
 
     /// The tick of the epoch clock inside a hook: whether it may go on.

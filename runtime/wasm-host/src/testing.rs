@@ -17,6 +17,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::abi::{LogLevel, MetricKind, Status};
+use crate::event::Event;
 use crate::host::{Callout, Host, Stream, StreamKey};
 use crate::shared::Shared;
 use crate::vm::VmSpec;
@@ -59,6 +60,10 @@ pub struct World {
     pub functions: HashMap<String, ForeignFunction>,
     /// Foreign calls that were made: exchange, name, argument.
     pub foreign_calls: Vec<(Option<StreamKey>, String, Vec<u8>)>,
+    /// Whether every hook and hostcall is to be seen; default no.
+    pub watches: bool,
+    /// What was seen: hook, then the hostcall with its status or what the hook returned.
+    pub events: Vec<String>,
     /// A hostcall that logs these bytes meets a bug of ours.
     pub panic_on_log: Option<Vec<u8>>,
 }
@@ -113,6 +118,8 @@ impl Default for FakeHost {
             properties: HashMap::new(),
             functions: HashMap::new(),
             foreign_calls: Vec::new(),
+            watches: false,
+            events: Vec::new(),
             panic_on_log: None,
         }))
     }
@@ -182,6 +189,24 @@ impl Host for FakeHost {
     fn thread_cpu(&self) -> Duration {
         self.cpu.unwrap_or_else(thread_cpu)
     }
+    fn watches(&self) -> bool {
+        self.watches
+    }
+
+    fn observe(&mut self, _spec: &VmSpec, stream: Option<StreamKey>, event: Event<'_>) {
+        let on = stream.map_or("root".to_owned(), |key| key.to_string());
+        self.events.push(match event {
+            Event::Hostcall(call) => {
+                let subject = String::from_utf8_lossy(call.subject).replace('\0', ".");
+                format!("{on} {} {} {:?} {subject} -> {}", call.hook, call.name, call.arguments, call.status)
+            }
+            Event::Hook(run) => {
+                let outcome = run.fault.map_or(format!("{:?}", run.returned), |fault| fault.reason.to_string());
+                format!("{on} {} = {outcome}", run.hook)
+            }
+        });
+    }
+
     fn random(&mut self, out: &mut [u8]) {
         out.fill(self.random);
     }

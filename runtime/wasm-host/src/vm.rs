@@ -8,6 +8,7 @@ use wasmtime::{Instance, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResul
 
 use crate::abi::AbiVersion;
 use crate::context::{ContextId, ROOT};
+use crate::event::{Event, HookRun, Returned};
 use crate::fault::{Fault, FaultReason};
 use crate::hooks::Hook;
 use crate::host::{Host, StreamKey};
@@ -184,7 +185,7 @@ impl<H: Host> Core<H> {
     /// Runs guest code with the worker's environment in place of the VM's own. Every call into a guest passes here:
     /// budgets are set, panics and traps become a fault, and after one nothing enters again.
     #[inline]
-    pub(crate) fn enter<R>(
+    pub(crate) fn enter<R: Returned>(
         &mut self,
         host: &mut H,
         hook: Hook,
@@ -205,7 +206,7 @@ impl<H: Host> Core<H> {
     }
 
     /// The same with the VM's own environment, while it is prepared.
-    fn enter_own<R>(
+    fn enter_own<R: Returned>(
         &mut self,
         hook: Hook,
         call: impl FnOnce(&mut Store<State<H>>) -> wasmtime::Result<R>,
@@ -227,7 +228,7 @@ impl<H: Host> Core<H> {
     }
 
     #[inline]
-    fn run<R>(
+    fn run<R: Returned>(
         &mut self,
         hook: Hook,
         context: ContextId,
@@ -240,6 +241,10 @@ impl<H: Host> Core<H> {
         state.scratch.used = 0;
         state.budget.since = None;
         state.growth.refused = false;
+        state.recent.clear();
+        state.watched = state.host.watches();
+        let weight = if hook.prepares() { 1 } else { state.sampler.weigh() };
+        let measured = (weight > 0 || state.watched).then(|| state.host.thread_cpu());
         self.engine.entered();
         self.store.set_epoch_deadline(1);
         // A panic of ours inside a hostcall must cost this VM, not the worker.
@@ -251,17 +256,40 @@ impl<H: Host> Core<H> {
             }
             result
         }));
-        match result {
+        let result = match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.trapped(hook, &error)),
             Err(_) => Err(self.panicked(hook)),
+        };
+        if measured.is_some() || result.is_err() {
+            let (returned, fault) = match &result {
+                Ok(value) => (value.returned(), None),
+                Err(fault) => (None, Some(fault)),
+            };
+            self.report(hook, returned, measured, weight, fault);
         }
+        result
+    }
+
+    #[cold]
+    fn report(
+        &mut self,
+        hook: Hook,
+        returned: Option<u32>,
+        measured: Option<Duration>,
+        weight: u32,
+        fault: Option<&Fault>,
+    ) {
+        let state = self.store.data_mut();
+        let cpu = measured.map_or(Duration::ZERO, |begun| state.host.thread_cpu().saturating_sub(begun));
+        state.tell(Event::Hook(HookRun { hook, returned, cpu, weight, fault }));
     }
 
     #[cold]
     fn panicked(&mut self, hook: Hook) -> Fault {
         self.dead = true;
-        Fault::new(hook, FaultReason::Host, "a hostcall panicked")
+        let fault = Fault::new(hook, FaultReason::Host, "a hostcall panicked");
+        Fault { calls: self.store.data().recent.to_string(), ..fault }
     }
 
     #[cold]
@@ -280,7 +308,8 @@ impl<H: Host> Core<H> {
         // Not the error's own long form: with RUST_BACKTRACE it resolves the symbols of the host, which takes a tenth of
         // a second of everybody's time.
         let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-        Fault::new(hook, reason, causes.join("\n\nCaused by:\n    "))
+        let fault = Fault::new(hook, reason, causes.join("\n\nCaused by:\n    "));
+        Fault { calls: state.recent.to_string(), ..fault }
     }
 
     fn call_start(&mut self, instance: &Instance, name: &str) -> Result<(), Fault> {

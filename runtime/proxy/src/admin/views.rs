@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
@@ -9,7 +10,8 @@ use sidegate_config::Config;
 
 use super::Status;
 use crate::snapshot::{Cluster, PluginUse, Snapshot};
-use crate::telemetry::metrics::SeriesName;
+use crate::telemetry::metrics::{Series, SeriesName};
+use crate::worker::env::{CPU_SECONDS, REQUESTS};
 
 pub(super) const HELP: &str = "\
 GET  /ready                  200 LIVE, or 503 with the reason
@@ -174,7 +176,9 @@ fn plugin(status: &Status, name: &str, uses: &[&PluginUse]) -> Value {
         "digest": module.digest,
         "state": state,
         "lastError": rejected.clone().or_else(|| status.process.health.last(name)),
+        "requests": total(status, name, REQUESTS),
         "faults": faults(status, name),
+        "cpuSeconds": cpu_seconds(status, name),
         "instances": entries,
         "versions": [{
             "version": module.version,
@@ -186,15 +190,43 @@ fn plugin(status: &Status, name: &str, uses: &[&PluginUse]) -> Value {
     })
 }
 
+/// The sum of a counter over all versions of a plugin.
+fn total(status: &Status, plugin: &str, metric: &str) -> u64 {
+    of_plugin(status, plugin, metric).map(|(_, series)| series.value()).sum()
+}
+
+/// `{hook: seconds}` over all versions of a plugin.
+fn cpu_seconds(status: &Status, plugin: &str) -> Value {
+    let mut hooks: BTreeMap<String, f64> = BTreeMap::new();
+    for (labels, series) in of_plugin(status, plugin, CPU_SECONDS) {
+        if let Some(hook) = label(&labels, "hook") {
+            *hooks.entry(hook).or_default() += series.value() as f64 / 1e9;
+        }
+    }
+    json!(hooks)
+}
+
+/// The series of a metric that carry a plugin's name: their labels, and they themselves.
+fn of_plugin<'s>(
+    status: &'s Status,
+    plugin: &str,
+    metric: &'s str,
+) -> impl Iterator<Item = (String, Arc<Series>)> + use<'s> {
+    let wanted = SeriesName::new("", &[("plugin", plugin)]).labels;
+    status
+        .process
+        .metrics
+        .all()
+        .into_iter()
+        .filter(move |(name, _)| name.name == metric && name.labels.contains(&wanted))
+        .map(|(name, series)| (name.labels, series))
+}
+
 /// `{hook: {reason: count}}` from the fault counters.
 fn faults(status: &Status, plugin: &str) -> Value {
     let mut hooks: Map<String, Value> = Map::new();
-    let wanted = SeriesName::new("", &[("plugin", plugin)]).labels;
-    for (name, series) in status.process.metrics.all() {
-        if name.name != "sidegate_plugin_faults_total" || !name.labels.contains(&wanted) {
-            continue;
-        }
-        let (Some(hook), Some(reason)) = (label(&name.labels, "hook"), label(&name.labels, "reason")) else { continue };
+    for (labels, series) in of_plugin(status, plugin, "sidegate_plugin_faults_total") {
+        let (Some(hook), Some(reason)) = (label(&labels, "hook"), label(&labels, "reason")) else { continue };
         let reasons = hooks.entry(hook).or_insert_with(|| json!({}));
         if let Some(reasons) = reasons.as_object_mut() {
             let before = reasons.get(&reason).and_then(Value::as_u64).unwrap_or_default();

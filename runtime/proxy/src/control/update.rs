@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
 use sidegate_config::{Config, Loaded, PluginUrl, Problem, Problems, Severity};
 
 use super::builtins;
 use super::modules::Modules;
 use super::publish::{Publisher, Refusal, problems_of};
-use crate::snapshot::{Snapshot, compile};
+use crate::snapshot::{Snapshot, TraceKey, compile};
 
 /// Turns files into snapshots.
 pub struct Updater {
@@ -48,7 +49,8 @@ impl Updater {
         self.check_fixed(&config)?;
         let plugins = compile::plugins_of(&config, &builtins::names())?;
         let code = plugins.iter().map(|plugin| (plugin.name.clone(), self.modules.load(plugin))).collect();
-        let snapshot = self.publisher.compile(&config, &plugins, &code)?;
+        let mut snapshot = self.publisher.compile(&config, &plugins, &code)?;
+        snapshot.trace_key = config.admin.token_file.as_deref().and_then(trace_key);
         let (prepared, refusals) = self.publisher.prepare(&snapshot);
         let first = self.publisher.current().is_none();
         let problems: Vec<_> = refusals.iter().flat_map(|refusal| problems_of(&config, refusal)).collect();
@@ -82,6 +84,7 @@ impl Updater {
             PluginUrl::File(path) => Some(path.clone()),
             PluginUrl::Builtin(_) | PluginUrl::Http(_) => None,
         }));
+        files.extend(config.admin.token_file.clone());
         // A folder is watched for files that come and go.
         if self.path.is_dir() {
             files.push(self.path.clone());
@@ -112,4 +115,11 @@ impl Updater {
         let location = sidegate_config::Location::start_of(Path::new(&self.path).into());
         Problems(vec![Problem { severity: Severity::Error, location, path: String::new(), message, fix: None }])
     }
+}
+
+/// The admin token as workers know it; an unreadable or empty file is no token.
+fn trace_key(file: &Path) -> Option<TraceKey> {
+    let token = std::fs::read_to_string(file).ok()?;
+    let token = token.trim();
+    (!token.is_empty()).then(|| TraceKey(Sha256::digest(token).into()))
 }

@@ -64,9 +64,9 @@ impl Chain {
         Self { links: SmallVec::new(), key, grpc, steered: None }
     }
 
-    pub fn push(&mut self, slot: Rc<VmSlot>) {
+    pub fn push(&mut self, worker: usize, slot: Rc<VmSlot>) {
         let vm = slot.for_exchange();
-        slot.entered();
+        slot.entered(worker);
         self.links.push(Link { slot, vm, context: None, skipped: false, reloaded: false });
     }
 

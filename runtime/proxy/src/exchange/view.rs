@@ -14,6 +14,7 @@ use http::HeaderValue;
 use super::head::{RequestHead, ResponseHead, Trailers};
 use super::properties;
 use super::steering::Steering;
+use super::trace::Trace;
 use crate::snapshot::{Endpoint, Listener};
 use crate::telemetry::flags::Flags;
 
@@ -37,6 +38,8 @@ pub struct View {
     /// Properties stored by `proxy_set_property`, by raw path.
     pub stored: Vec<(Vec<u8>, Vec<u8>)>,
     pub asked: Asked,
+    /// Somebody asked to see its way.
+    pub trace: Option<Box<Trace>>,
     /// Copy of the head as it was before the hook of a FAIL_OPEN plugin; made at its first change.
     pub undo: Undo,
 }
@@ -143,6 +146,7 @@ impl View {
             steering: Steering::default(),
             stored: Vec::new(),
             asked: Asked::default(),
+            trace: None,
             undo: Undo::default(),
         }
     }

@@ -90,6 +90,7 @@ pub fn compile(
         return Err(Problems(problems));
     }
     Ok(Snapshot {
+        trace_key: None,
         number: before.map_or(1, |before| before.number + 1),
         node: Arc::new(Node {
             id: config.node.id.clone(),

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Counter,
+    /// A counter of nanoseconds that is shown in seconds.
+    Seconds,
     Gauge,
     Histogram,
 }

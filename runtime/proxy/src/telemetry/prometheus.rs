@@ -11,7 +11,7 @@ pub fn render(registry: &Registry) -> String {
     for (name, series) in registry.all() {
         if name.name != previous {
             let kind = match series.kind() {
-                Kind::Counter => "counter",
+                Kind::Counter | Kind::Seconds => "counter",
                 Kind::Gauge => "gauge",
                 Kind::Histogram => "histogram",
             };
@@ -21,6 +21,10 @@ pub fn render(registry: &Registry) -> String {
         match series.kind() {
             Kind::Counter | Kind::Gauge => {
                 let _ = writeln!(out, "{}{} {}", name.name, braces(&name.labels, ""), series.value());
+            }
+            Kind::Seconds => {
+                let seconds = series.value() as f64 / 1e9;
+                let _ = writeln!(out, "{}{} {seconds:.9}", name.name, braces(&name.labels, ""));
             }
             Kind::Histogram => histogram(&mut out, &name, &series),
         }
@@ -68,6 +72,7 @@ fn flat(registry: &Registry) -> Vec<(String, u64)> {
     let value = |series: &Series| match series.kind() {
         Kind::Histogram => series.cumulative().last().copied().unwrap_or_default(),
         Kind::Counter | Kind::Gauge => series.value(),
+        Kind::Seconds => series.value() / 1_000_000_000,
     };
     registry
         .all()

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sidegate_wasm_host::abi::{LogLevel, MetricKind, Status};
+use sidegate_wasm_host::event::HookRun;
+use sidegate_wasm_host::hooks::Hook;
 use sidegate_wasm_host::shared::Shared;
-use sidegate_wasm_host::{Callout, Host, Stream, StreamKey, VmSpec, limits};
+use sidegate_wasm_host::{Callout, Event, Host, Stream, StreamKey, VmSpec, limits};
 use slab::Slab;
 
 use crate::exchange::access_log::AccessLog;
@@ -22,6 +24,10 @@ use crate::worker::foreign;
 
 /// Problems that one `on_configure` may report; more are dropped.
 pub const MAX_CONFIG_PROBLEMS: usize = 256;
+/// CPU time of guests by plugin, version and hook.
+pub const CPU_SECONDS: &str = "sidegate_plugin_cpu_seconds_total";
+/// Exchanges that a plugin took part in, by plugin and version.
+pub const REQUESTS: &str = "sidegate_plugin_requests_total";
 /// Bytes of the Prometheus name that a guest may give a series.
 const SERIES_NAME_BYTES: usize = 1024;
 
@@ -31,6 +37,10 @@ pub struct Env {
     pub worker: usize,
     pub views: Slab<View>,
     pub outbox: Vec<Intent>,
+    /// How many views carry a trace.
+    traced: usize,
+    /// CPU time of hooks by plugin use, as far as any was measured.
+    cpu: HashMap<(u64, Hook), Arc<Series>>,
     pub shared: Arc<Process>,
     /// The clusters that callouts may use: those of the newest snapshot.
     pub clusters: Arc<Clusters>,
@@ -158,6 +168,8 @@ impl Env {
             worker,
             views: Slab::new(),
             outbox: Vec::new(),
+            traced: 0,
+            cpu: HashMap::new(),
             shared,
             clusters,
             node,
@@ -194,6 +206,37 @@ impl Env {
         self.views.get_mut(key as usize)
     }
 
+    /// Begins a trace of this exchange.
+    pub fn trace(&mut self, key: StreamKey) {
+        if let Some(view) = self.views.get_mut(key as usize) {
+            view.trace = Some(Box::default());
+            self.traced += 1;
+        }
+    }
+
+    /// The end of an exchange.
+    pub fn close_view(&mut self, key: StreamKey) -> Option<View> {
+        let view = self.views.try_remove(key as usize)?;
+        self.traced -= usize::from(view.trace.is_some());
+        Some(view)
+    }
+
+    /// A plugin use is gone.
+    pub fn forget(&mut self, tag: u64) {
+        self.cpu.retain(|(known, _), _| *known != tag);
+        self.log_rates.remove(&tag);
+    }
+
+    /// Counts CPU time of a hook. VMs are prepared on other threads, which own no cell.
+    fn count_cpu(&mut self, spec: &VmSpec, run: &HookRun<'_>) {
+        let series = self.cpu.entry((spec.tag, run.hook)).or_insert_with(|| {
+            let labels = [("plugin", spec.plugin.as_str()), ("version", &spec.version), ("hook", run.hook.as_str())];
+            self.shared.metrics.series(Kind::Seconds, &SeriesName::new(CPU_SECONDS, &labels))
+        });
+        let nanoseconds = run.cpu.saturating_mul(run.weight).as_nanos();
+        series.add_shared(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+    }
+
     pub fn rng(&mut self) -> &mut Rng {
         &mut self.rng
     }
@@ -220,6 +263,21 @@ impl Host for Box<Env> {
     fn thread_cpu(&self) -> Duration {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
         Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    }
+
+    fn watches(&self) -> bool {
+        self.traced > 0
+    }
+
+    fn observe(&mut self, spec: &VmSpec, stream: Option<StreamKey>, event: Event<'_>) {
+        if let Event::Hook(run) = &event
+            && run.weight > 0
+        {
+            self.count_cpu(spec, run);
+        }
+        if let Some(trace) = stream.and_then(|key| self.view(key)).and_then(|view| view.trace.as_mut()) {
+            trace.observe(spec, &event);
+        }
     }
 
     fn random(&mut self, out: &mut [u8]) {
@@ -285,7 +343,7 @@ impl Host for Box<Env> {
         if self.shared.metrics.series(kind, &name).kind() != kind {
             // The name is taken by another kind: a name of its own keeps the exposition sound.
             let suffix = match kind {
-                Kind::Counter => "counter",
+                Kind::Counter | Kind::Seconds => "counter",
                 Kind::Gauge => "gauge",
                 Kind::Histogram => "histogram",
             };
@@ -344,7 +402,7 @@ impl Host for Box<Env> {
 /// The series that takes what is over a plugin's quota.
 fn overflow(kind: Kind, plugin: &str) -> SeriesName {
     let name = match kind {
-        Kind::Counter => "sidegate_plugin_overflow_total",
+        Kind::Counter | Kind::Seconds => "sidegate_plugin_overflow_total",
         Kind::Gauge => "sidegate_plugin_overflow",
         Kind::Histogram => "sidegate_plugin_overflow_values",
     };

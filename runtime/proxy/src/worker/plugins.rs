@@ -13,10 +13,10 @@ use tokio::task::AbortHandle;
 
 use super::Worker;
 use super::breaker::Verdict;
-use super::env::Intent;
+use super::env::{Intent, Process, REQUESTS};
 use crate::snapshot::PluginUse;
 use crate::snapshot::plugin::Guest;
-use crate::telemetry::metrics::{Kind, SeriesName};
+use crate::telemetry::metrics::{Kind, Series, SeriesName};
 
 pub type VmHandle = Rc<RefCell<Vm<Guest>>>;
 
@@ -37,6 +37,7 @@ pub struct VmSlot {
     retired: Cell<bool>,
     /// Exchanges that may still use it.
     users: Cell<usize>,
+    requests: Arc<Series>,
     tasks: RefCell<Tasks>,
 }
 
@@ -68,7 +69,9 @@ impl Hooks {
 
 impl VmSlot {
     /// A slot with the VMs that were prepared for it; the first serves, another waits as its spare.
-    pub fn new(plugin: Arc<PluginUse>, vms: Vec<Vm<Guest>>) -> Rc<Self> {
+    pub fn new(process: &Process, plugin: Arc<PluginUse>, vms: Vec<Vm<Guest>>) -> Rc<Self> {
+        let labels = [("plugin", plugin.spec.plugin.as_str()), ("version", &plugin.spec.version)];
+        let requests = process.metrics.series(Kind::Counter, &SeriesName::new(REQUESTS, &labels));
         let mut vms = vms.into_iter();
         let current = vms.next();
         let hooks = current.as_ref().map(Hooks::of).unwrap_or_default();
@@ -80,6 +83,7 @@ impl VmSlot {
             waiting: Cell::new(false),
             retired: Cell::new(false),
             users: Cell::new(0),
+            requests,
             tasks: RefCell::default(),
         })
     }
@@ -208,7 +212,8 @@ impl VmSlot {
     }
 
     /// An exchange begins that may use this slot to its end.
-    pub fn entered(&self) {
+    pub fn entered(&self, worker: usize) {
+        self.requests.add(worker, 1);
         self.users.set(self.users.get() + 1);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sidegate_wasm_host::abi::{Direction, LogLevel, MapType, MetricKind, Status};
 use sidegate_wasm_host::shared::Shared;
 use sidegate_wasm_host::testing::thread_cpu;
-use sidegate_wasm_host::{Callout, Headers, Host, LocalReply, Open, Stream, StreamKey, VmSpec};
+use sidegate_wasm_host::{Callout, Event, Headers, Host, LocalReply, Open, Stream, StreamKey, VmSpec};
 
 pub(crate) const STREAM: StreamKey = 1;
 
@@ -54,6 +54,11 @@ pub(crate) fn native_lookup(minimum: fn(u32, u32, &mut dyn FnMut()) -> f64) -> f
 }
 
 impl Host for Worker {
+    fn watches(&self) -> bool {
+        false
+    }
+    fn observe(&mut self, _spec: &VmSpec, _stream: Option<StreamKey>, _event: Event<'_>) {}
+
     fn stream(&mut self, key: StreamKey) -> Option<&mut dyn Stream> {
         (key == STREAM).then_some(&mut *self.0 as &mut dyn Stream)
     }

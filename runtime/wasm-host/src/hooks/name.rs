@@ -110,6 +110,11 @@ impl Hook {
         }
     }
 
+    /// Hooks that run once, while the VM is made.
+    pub(crate) fn prepares(self) -> bool {
+        matches!(self, Self::Start | Self::VmStart | Self::Configure)
+    }
+
     /// Hooks after which nothing can be done for the exchange any more.
     pub(crate) fn ends_stream(self) -> bool {
         matches!(self, Self::Log | Self::Done | Self::Delete)

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use wasmtime::Caller;
 
-use super::{answer, open};
+use super::answer;
 use crate::abi::Status;
 use crate::context::ContextId;
 use crate::host::{Callout, Host};
-use crate::memory::{give, slice, write_u32};
+use crate::memory::{give, slice, split, write_u32};
 use crate::pairs;
 use crate::state::State;
 
@@ -19,7 +19,7 @@ const CALLS_PER_VM: usize = 4096;
 //= given, else "bad argument". The id is written before anything is sent, so a bad pointer sends nothing.
 #[expect(clippy::too_many_arguments, reason = "the ABI's own signature")]
 pub(super) fn http_call<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     cluster: u32,
     cluster_len: u32,
     headers: u32,
@@ -31,7 +31,7 @@ pub(super) fn http_call<H: Host>(
     timeout: i32,
     out_id: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, HttpCallout);
+    let (memory, state) = split(caller);
     answer((|| {
         let call = Callout {
             cluster: String::from_utf8_lossy(slice(memory, cluster, cluster_len)?).into_owned(),
@@ -84,16 +84,16 @@ fn owned(serialized: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 
 //= proxy-wasm 0.2.1 #proxy_get_status
 pub(super) fn status<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     code: u32,
     out: u32,
     out_len: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, CalloutStatus);
+    let (memory, state) = split(caller);
     if let Err(status) = write_u32(memory, code, state.last_status.0) {
         return answer(Err(status));
     }
-    let status = give(&mut caller, out, out_len, |_, state, value| {
+    let status = give(caller, out, out_len, |_, state, value| {
         value.extend_from_slice(state.last_status.1.as_bytes());
         Ok(())
     })?;
@@ -104,7 +104,7 @@ pub(super) fn status<H: Host>(
 //= error; they trap on "unimplemented". This version offers no gRPC callouts, so every service is unknown.
 #[expect(clippy::too_many_arguments, reason = "the ABI's own signature")]
 pub(super) fn grpc_call<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     service: u32,
     service_len: u32,
     name: u32,
@@ -118,7 +118,7 @@ pub(super) fn grpc_call<H: Host>(
     _timeout: u32,
     _out_id: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, _) = open!(caller, GrpcCallout);
+    let (memory, _) = split(caller);
     let arguments = [
         (service, service_len),
         (name, name_len),
@@ -131,7 +131,7 @@ pub(super) fn grpc_call<H: Host>(
 
 #[expect(clippy::too_many_arguments, reason = "the ABI's own signature")]
 pub(super) fn grpc_stream<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     service: u32,
     service_len: u32,
     name: u32,
@@ -142,7 +142,7 @@ pub(super) fn grpc_stream<H: Host>(
     metadata_len: u32,
     _out_id: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, _) = open!(caller, GrpcStream);
+    let (memory, _) = split(caller);
     let arguments = [(service, service_len), (name, name_len), (method, method_len), (metadata, metadata_len)];
     answer(unknown_service(memory, &arguments))
 }
@@ -156,23 +156,20 @@ fn unknown_service(memory: &[u8], arguments: &[(u32, u32)]) -> Result<(), Status
 
 //= proxy-wasm 0.2.1 #proxy_grpc_send: the low two bits of an id are its kind, 2 is a stream. None is ever open.
 pub(super) fn grpc_send<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    _caller: &mut Caller<'_, State<H>>,
     id: u32,
     _message: u32,
     _message_len: u32,
     _end: u32,
 ) -> wasmtime::Result<u32> {
-    let _ = open!(caller, GrpcSend);
     answer(Err(if id & 3 == 2 { Status::NotFound } else { Status::BadArgument }))
 }
 
-pub(super) fn grpc_cancel<H: Host>(mut caller: Caller<'_, State<H>>, id: u32) -> wasmtime::Result<u32> {
-    let _ = open!(caller, GrpcCancel);
+pub(super) fn grpc_cancel<H: Host>(_caller: &mut Caller<'_, State<H>>, id: u32) -> wasmtime::Result<u32> {
     answer(Err(unknown_call(id)))
 }
 
-pub(super) fn grpc_close<H: Host>(mut caller: Caller<'_, State<H>>, id: u32) -> wasmtime::Result<u32> {
-    let _ = open!(caller, GrpcClose);
+pub(super) fn grpc_close<H: Host>(_caller: &mut Caller<'_, State<H>>, id: u32) -> wasmtime::Result<u32> {
     answer(Err(unknown_call(id)))
 }
 

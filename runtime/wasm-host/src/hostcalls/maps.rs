@@ -2,11 +2,11 @@
 
 use wasmtime::Caller;
 
-use super::{answer, open};
+use super::answer;
 use crate::abi::{BufferType, Direction, MapType, Status};
 use crate::context::Open;
 use crate::host::{Headers, Host};
-use crate::memory::{give, slice, write_u32};
+use crate::memory::{give, slice, split, write_u32};
 use crate::pairs;
 use crate::state::{Delivery, State};
 
@@ -52,14 +52,13 @@ fn is_logging<H: Host>(state: &mut State<H>) -> bool {
 
 //= proxy-wasm 0.2.1 #proxy_get_header_map_pairs: an unavailable map is an empty one.
 pub(super) fn pairs<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     map: u32,
     out: u32,
     out_len: u32,
 ) -> wasmtime::Result<u32> {
-    let _ = open!(caller, MapPairs);
     let Some(map) = MapType::from_abi(map) else { return answer(Err(Status::BadArgument)) };
-    let status = give(&mut caller, out, out_len, |_, state, value| {
+    let status = give(caller, out, out_len, |_, state, value| {
         match find(state, map) {
             Some(Map::Stream(headers)) => pairs::encode(headers, value),
             Some(Map::Callout(list)) => pairs::encode_list(list, value),
@@ -72,12 +71,12 @@ pub(super) fn pairs<H: Host>(
 
 //= proxy-wasm 0.2.1 #proxy_set_header_map_pairs: a malformed map is taken as an empty one, as in Envoy.
 pub(super) fn set_pairs<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     map: u32,
     ptr: u32,
     len: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, SetMapPairs);
+    let (memory, state) = split(caller);
     answer(slice(memory, ptr, len).and_then(|bytes| {
         let headers = find_mut(state, map)?;
         headers.replace_all(&pairs::decode(bytes).unwrap_or_default());
@@ -88,7 +87,7 @@ pub(super) fn set_pairs<H: Host>(
 //= proxy-wasm 0.2.1 #proxy_get_header_map_value: the first value of the name; an unavailable map is "bad argument",
 //= but "not found" in `on_log`, where filters ask without knowing what the exchange had.
 pub(super) fn value<H: Host>(
-    caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     map: u32,
     key: u32,
     key_len: u32,
@@ -100,7 +99,7 @@ pub(super) fn value<H: Host>(
 
 /// ABI 0.1.0: a missing header is an empty value.
 pub(super) fn value_or_empty<H: Host>(
-    caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     map: u32,
     key: u32,
     key_len: u32,
@@ -111,15 +110,14 @@ pub(super) fn value_or_empty<H: Host>(
 }
 
 fn read_value<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     map: u32,
     key: (u32, u32),
     out: (u32, u32),
     missing_is_empty: bool,
 ) -> wasmtime::Result<u32> {
-    let _ = open!(caller, MapValue);
     let Some(map) = MapType::from_abi(map) else { return answer(Err(Status::BadArgument)) };
-    let status = give(&mut caller, out.0, out.1, |memory, state, value| {
+    let status = give(caller, out.0, out.1, |memory, state, value| {
         let key = slice(memory, key.0, key.1)?;
         let logging = is_logging(state);
         let found = match find(state, map) {
@@ -141,26 +139,26 @@ fn read_value<H: Host>(
 }
 
 pub(super) fn add<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     map: u32,
     key: u32,
     key_len: u32,
     value: u32,
     value_len: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, AddMapValue);
+    let (memory, state) = split(caller);
     answer(change(memory, state, map, (key, key_len), (value, value_len), |map, key, value| map.add(key, value)))
 }
 
 pub(super) fn replace<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     map: u32,
     key: u32,
     key_len: u32,
     value: u32,
     value_len: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, ReplaceMapValue);
+    let (memory, state) = split(caller);
     answer(change(memory, state, map, (key, key_len), (value, value_len), |map, key, value| map.replace(key, value)))
 }
 
@@ -179,12 +177,12 @@ fn change<H: Host>(
 }
 
 pub(super) fn remove<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     map: u32,
     key: u32,
     key_len: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, RemoveMapValue);
+    let (memory, state) = split(caller);
     answer(slice(memory, key, key_len).and_then(|key| {
         find_mut(state, map)?.remove(key);
         Ok(())
@@ -192,23 +190,22 @@ pub(super) fn remove<H: Host>(
 }
 
 //= proxy-wasm 0.2.1 #proxy_get_header_map_size: bytes of names and values, as Envoy counts them.
-pub(super) fn size<H: Host>(mut caller: Caller<'_, State<H>>, map: u32, out: u32) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, MapSize);
+pub(super) fn size<H: Host>(caller: &mut Caller<'_, State<H>>, map: u32, out: u32) -> wasmtime::Result<u32> {
+    let (memory, state) = split(caller);
     answer(find_mut(state, map).map(|headers| headers.byte_size()).and_then(|size| write_u32(memory, out, size as u32)))
 }
 
 //= proxy-wasm 0.2.1 #proxy_get_buffer_bytes
 pub(super) fn buffer_bytes<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     buffer: u32,
     start: u32,
     len: u32,
     out: u32,
     out_len: u32,
 ) -> wasmtime::Result<u32> {
-    let _ = open!(caller, BufferBytes);
     let Some(buffer) = BufferType::from_abi(buffer) else { return answer(Err(Status::BadArgument)) };
-    let status = give(&mut caller, out, out_len, |_, state, value| {
+    let status = give(caller, out, out_len, |_, state, value| {
         let bytes = buffer_of(state, buffer)?;
         let start = (start as usize).min(bytes.len());
         let end = start.saturating_add(len as usize).min(bytes.len());
@@ -219,12 +216,12 @@ pub(super) fn buffer_bytes<H: Host>(
 }
 
 pub(super) fn buffer_status<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     buffer: u32,
     out_len: u32,
     out_flags: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, BufferStatus);
+    let (memory, state) = split(caller);
     answer(BufferType::from_abi(buffer).ok_or(Status::BadArgument).and_then(|buffer| {
         let len = buffer_of(state, buffer)?.len();
         write_u32(memory, out_len, len as u32)?;
@@ -269,14 +266,14 @@ fn body_of<H: Host>(state: &mut State<H>, direction: Direction) -> Option<&mut V
 //= proxy-wasm 0.2.1 #proxy_set_buffer_bytes: start 0 replaces the first `len` bytes, start at or behind the end
 //= appends; a start in the middle is "bad argument", as in Envoy.
 pub(super) fn set_buffer<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     buffer: u32,
     start: u32,
     len: u32,
     ptr: u32,
     ptr_len: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, SetBuffer);
+    let (memory, state) = split(caller);
     answer(slice(memory, ptr, ptr_len).and_then(|data| {
         let direction = match BufferType::from_abi(buffer) {
             Some(BufferType::RequestBody) => Direction::Request,

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use wasmtime::Caller;
 
-use super::{answer, open};
+use super::answer;
 use crate::abi::{LogLevel, MetricKind, Status};
 use crate::host::Host;
 use crate::limits;
-use crate::memory::{give, slice, write_u32, write_u64};
+use crate::memory::{give, slice, split, write_u32, write_u64};
 use crate::state::{Delivery, State};
 
-pub(super) fn log<H: Host>(mut caller: Caller<'_, State<H>>, level: u32, ptr: u32, len: u32) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, Log);
+pub(super) fn log<H: Host>(caller: &mut Caller<'_, State<H>>, level: u32, ptr: u32, len: u32) -> wasmtime::Result<u32> {
+    let (memory, state) = split(caller);
     answer(LogLevel::from_abi(level).ok_or(Status::BadArgument).and_then(|level| {
         let text = slice(memory, ptr, len)?;
         write_log(state, level, text);
@@ -26,13 +26,13 @@ pub(super) fn write_log<H: Host>(state: &mut State<H>, level: LogLevel, text: &[
     host.log(spec, stream, level, text);
 }
 
-pub(super) fn log_level<H: Host>(mut caller: Caller<'_, State<H>>, out: u32) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, LogLevel);
+pub(super) fn log_level<H: Host>(caller: &mut Caller<'_, State<H>>, out: u32) -> wasmtime::Result<u32> {
+    let (memory, state) = split(caller);
     answer(write_u32(memory, out, state.host.log_level() as u32))
 }
 
-pub(super) fn current_time<H: Host>(mut caller: Caller<'_, State<H>>, out: u32) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, CurrentTime);
+pub(super) fn current_time<H: Host>(caller: &mut Caller<'_, State<H>>, out: u32) -> wasmtime::Result<u32> {
+    let (memory, state) = split(caller);
     answer(write_u64(memory, out, nanos(state.host.wall_clock())))
 }
 
@@ -41,8 +41,8 @@ pub(super) fn nanos(duration: Duration) -> u64 {
 }
 
 //= proxy-wasm 0.2.1 #proxy_set_tick_period_milliseconds: acts on the root, also from a stream; 0 stops.
-pub(super) fn set_tick<H: Host>(mut caller: Caller<'_, State<H>>, milliseconds: u32) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, SetTick);
+pub(super) fn set_tick<H: Host>(caller: &mut Caller<'_, State<H>>, milliseconds: u32) -> wasmtime::Result<u32> {
+    let state = caller.data_mut();
     let period = (milliseconds > 0).then(|| Duration::from_millis(milliseconds.into()).max(limits::TIMER_MIN));
     let State { host, spec, .. } = state;
     host.tick(spec, period);
@@ -51,12 +51,11 @@ pub(super) fn set_tick<H: Host>(mut caller: Caller<'_, State<H>>, milliseconds: 
 
 /// ABI 0.1.0: the plugin configuration inside `on_configure`, the VM's elsewhere.
 pub(super) fn configuration<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     out: u32,
     out_len: u32,
 ) -> wasmtime::Result<u32> {
-    let _ = open!(caller, Configuration);
-    let status = give(&mut caller, out, out_len, |_, state, value| {
+    let status = give(caller, out, out_len, |_, state, value| {
         value.extend_from_slice(match state.delivery {
             Delivery::PluginConfiguration => state.spec.configuration.as_deref().unwrap_or_default(),
             _ => &state.spec.vm_configuration,
@@ -68,16 +67,15 @@ pub(super) fn configuration<H: Host>(
 
 //= proxy-wasm 0.2.1 #proxy_get_shared_data
 pub(super) fn shared_data<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     key: u32,
     key_len: u32,
     out: u32,
     out_len: u32,
     out_cas: u32,
 ) -> wasmtime::Result<u32> {
-    let _ = open!(caller, SharedData);
     let mut cas = 0;
-    let status = give(&mut caller, out, out_len, |memory, state, value| {
+    let status = give(caller, out, out_len, |memory, state, value| {
         let key = slice(memory, key, key_len)?;
         cas = state.host.shared().read(&state.spec.vm_id, key, value)?;
         Ok(())
@@ -85,19 +83,19 @@ pub(super) fn shared_data<H: Host>(
     if status != Status::Ok {
         return answer(Err(status));
     }
-    let (memory, _) = crate::memory::split(&mut caller);
+    let (memory, _) = split(caller);
     answer(write_u32(memory, out_cas, cas))
 }
 
 pub(super) fn set_shared_data<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     key: u32,
     key_len: u32,
     value: u32,
     value_len: u32,
     cas: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, SetSharedData);
+    let (memory, state) = split(caller);
     answer(slice(memory, key, key_len).and_then(|key| {
         let value = slice(memory, value, value_len)?;
         let spec = &state.spec;
@@ -109,12 +107,12 @@ pub(super) fn set_shared_data<H: Host>(
 }
 
 pub(super) fn register_queue<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     name: u32,
     name_len: u32,
     out_id: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, RegisterQueue);
+    let (memory, state) = split(caller);
     answer((|| {
         let name = slice(memory, name, name_len)?;
         let owner = state.host.vm_identity(&state.spec);
@@ -125,14 +123,14 @@ pub(super) fn register_queue<H: Host>(
 
 //= proxy-wasm 0.2.1 #proxy_resolve_shared_queue: an empty vm id means the caller's own.
 pub(super) fn resolve_queue<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     vm: u32,
     vm_len: u32,
     name: u32,
     name_len: u32,
     out_id: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, ResolveQueue);
+    let (memory, state) = split(caller);
     answer((|| {
         let vm = String::from_utf8_lossy(slice(memory, vm, vm_len)?);
         let vm = if vm.is_empty() { &state.spec.vm_id } else { vm.as_ref() };
@@ -142,12 +140,12 @@ pub(super) fn resolve_queue<H: Host>(
 }
 
 pub(super) fn enqueue<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     id: u32,
     value: u32,
     len: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, Enqueue);
+    let (memory, state) = split(caller);
     answer(slice(memory, value, len).and_then(|value| {
         let owner = state.host.shared().enqueue(id, value)?;
         state.host.queue_ready(owner, id);
@@ -156,13 +154,12 @@ pub(super) fn enqueue<H: Host>(
 }
 
 pub(super) fn dequeue<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     id: u32,
     out: u32,
     out_len: u32,
 ) -> wasmtime::Result<u32> {
-    let _ = open!(caller, Dequeue);
-    let status = give(&mut caller, out, out_len, |_, state, value| {
+    let status = give(caller, out, out_len, |_, state, value| {
         *value = state.host.shared().dequeue(id)?;
         Ok(())
     })?;
@@ -176,13 +173,13 @@ fn metric_id(kind: MetricKind, index: usize) -> u32 {
 
 //= proxy-wasm 0.2.1 #proxy_define_metric: defining a name again gives a new id onto the same series.
 pub(super) fn define_metric<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     kind: u32,
     name: u32,
     name_len: u32,
     out_id: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, DefineMetric);
+    let (memory, state) = split(caller);
     answer((|| {
         let kind = MetricKind::from_abi(kind).ok_or(Status::BadArgument)?;
         let name = String::from_utf8_lossy(slice(memory, name, name_len)?).into_owned();
@@ -220,11 +217,11 @@ fn unknown_metric(id: u32) -> Status {
 }
 
 pub(super) fn increment_metric<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     id: u32,
     delta: i64,
 ) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, IncrementMetric);
+    let state = caller.data_mut();
     answer(match metric_of(state, id) {
         Some((MetricKind::Counter, _)) if delta <= 0 => Err(Status::BadArgument),
         Some((MetricKind::Counter | MetricKind::Gauge, handle)) => {
@@ -237,8 +234,8 @@ pub(super) fn increment_metric<H: Host>(
 }
 
 //= proxy-wasm 0.2.1 #proxy_record_metric: on a counter it adds.
-pub(super) fn record_metric<H: Host>(mut caller: Caller<'_, State<H>>, id: u32, value: u64) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, RecordMetric);
+pub(super) fn record_metric<H: Host>(caller: &mut Caller<'_, State<H>>, id: u32, value: u64) -> wasmtime::Result<u32> {
+    let state = caller.data_mut();
     answer(match metric_of(state, id) {
         Some((MetricKind::Gauge, handle)) => {
             state.host.metric_set(handle, value);
@@ -252,8 +249,8 @@ pub(super) fn record_metric<H: Host>(mut caller: Caller<'_, State<H>>, id: u32, 
     })
 }
 
-pub(super) fn metric<H: Host>(mut caller: Caller<'_, State<H>>, id: u32, out: u32) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, Metric);
+pub(super) fn metric<H: Host>(caller: &mut Caller<'_, State<H>>, id: u32, out: u32) -> wasmtime::Result<u32> {
+    let (memory, state) = split(caller);
     answer(match metric_of(state, id) {
         Some((MetricKind::Histogram, _)) => Err(Status::BadArgument),
         Some((_, handle)) => write_u64(memory, out, state.host.metric_value(handle)),
@@ -263,7 +260,7 @@ pub(super) fn metric<H: Host>(mut caller: Caller<'_, State<H>>, id: u32, out: u3
 
 //= proxy-wasm 0.2.1 #proxy_call_foreign_function: the result pointers may be 0.
 pub(super) fn foreign_function<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     name: u32,
     name_len: u32,
     argument: u32,
@@ -271,7 +268,7 @@ pub(super) fn foreign_function<H: Host>(
     out: u32,
     out_len: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, ForeignFunction);
+    let (memory, state) = split(caller);
     let mut result = Vec::new();
     let status = (|| {
         let name = std::str::from_utf8(slice(memory, name, name_len)?).map_err(|_| Status::NotFound)?;
@@ -286,7 +283,7 @@ pub(super) fn foreign_function<H: Host>(
     if status.is_err() || out == 0 || out_len == 0 {
         return answer(status);
     }
-    let status = give(&mut caller, out, out_len, |_, _, value| {
+    let status = give(caller, out, out_len, |_, _, value| {
         value.append(&mut result);
         Ok(())
     })?;

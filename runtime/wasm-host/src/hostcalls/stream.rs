@@ -2,24 +2,23 @@
 
 use wasmtime::Caller;
 
-use super::{answer, open};
+use super::answer;
 use crate::abi::{Direction, LogLevel, Status};
 use crate::context::{ROOT, StreamContext};
 use crate::host::{Host, LocalReply};
-use crate::memory::{give, slice};
+use crate::memory::{give, slice, split};
 use crate::state::State;
 use crate::{limits, pairs};
 
 //= proxy-wasm 0.2.1 #proxy_get_property: a path is segments joined by NUL.
 pub(super) fn property<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     path: u32,
     path_len: u32,
     out: u32,
     out_len: u32,
 ) -> wasmtime::Result<u32> {
-    let _ = open!(caller, Property);
-    let status = give(&mut caller, out, out_len, |memory, state, value| {
+    let status = give(caller, out, out_len, |memory, state, value| {
         let path = slice(memory, path, path_len)?;
         let path = path.strip_suffix(b"\0").unwrap_or(path);
         match read_property(state, path, value) {
@@ -56,13 +55,13 @@ fn read_property<H: Host>(state: &mut State<H>, path: &[u8], value: &mut Vec<u8>
 }
 
 pub(super) fn set_property<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     path: u32,
     path_len: u32,
     value: u32,
     value_len: u32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, SetProperty);
+    let (memory, state) = split(caller);
     answer(slice(memory, path, path_len).and_then(|path| {
         let value = slice(memory, value, value_len)?;
         let key = state.contexts.acting_stream().ok_or(Status::NotFound)?.stream;
@@ -87,7 +86,7 @@ pub(super) fn set_property<H: Host>(
 //= proxy-wasm 0.2.1 #proxy_send_local_response. In on_log, on_done and on_delete it does nothing.
 #[expect(clippy::too_many_arguments, reason = "the ABI's own signature")]
 pub(super) fn local_response<H: Host>(
-    mut caller: Caller<'_, State<H>>,
+    caller: &mut Caller<'_, State<H>>,
     status: u32,
     details: u32,
     details_len: u32,
@@ -97,7 +96,7 @@ pub(super) fn local_response<H: Host>(
     headers_len: u32,
     grpc_status: i32,
 ) -> wasmtime::Result<u32> {
-    let (memory, state) = open!(caller, LocalResponse);
+    let (memory, state) = split(caller);
     answer((|| {
         let details = slice(memory, details, details_len)?;
         let body = slice(memory, body, body_len)?;
@@ -119,19 +118,19 @@ pub(super) fn local_response<H: Host>(
     })())
 }
 
-pub(super) fn continue_request<H: Host>(mut caller: Caller<'_, State<H>>) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, ContinueRequest);
+pub(super) fn continue_request<H: Host>(caller: &mut Caller<'_, State<H>>) -> wasmtime::Result<u32> {
+    let state = caller.data_mut();
     answer(resume(state, Direction::Request))
 }
 
-pub(super) fn continue_response<H: Host>(mut caller: Caller<'_, State<H>>) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, ContinueResponse);
+pub(super) fn continue_response<H: Host>(caller: &mut Caller<'_, State<H>>) -> wasmtime::Result<u32> {
+    let state = caller.data_mut();
     answer(resume(state, Direction::Response))
 }
 
 //= proxy-wasm 0.2.1 #proxy_continue_stream: 0 request, 1 response, 2 and 3 are for TCP.
-pub(super) fn continue_stream<H: Host>(mut caller: Caller<'_, State<H>>, stream: u32) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, ContinueStream);
+pub(super) fn continue_stream<H: Host>(caller: &mut Caller<'_, State<H>>, stream: u32) -> wasmtime::Result<u32> {
+    let state = caller.data_mut();
     answer(match stream {
         0 => resume(state, Direction::Request),
         1 => resume(state, Direction::Response),
@@ -164,8 +163,8 @@ fn resume<H: Host>(state: &mut State<H>, direction: Direction) -> Result<(), Sta
     Ok(())
 }
 
-pub(super) fn close_stream<H: Host>(mut caller: Caller<'_, State<H>>, stream: u32) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, CloseStream);
+pub(super) fn close_stream<H: Host>(caller: &mut Caller<'_, State<H>>, stream: u32) -> wasmtime::Result<u32> {
+    let state = caller.data_mut();
     if stream > 3 {
         return answer(Err(Status::BadArgument));
     }
@@ -177,8 +176,8 @@ pub(super) fn close_stream<H: Host>(mut caller: Caller<'_, State<H>>, stream: u3
 }
 
 /// ABI 0.1.0; later versions use the foreign function of this name.
-pub(super) fn clear_route_cache<H: Host>(mut caller: Caller<'_, State<H>>) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, ClearRouteCache);
+pub(super) fn clear_route_cache<H: Host>(caller: &mut Caller<'_, State<H>>) -> wasmtime::Result<u32> {
+    let state = caller.data_mut();
     let stream = state.contexts.acting_stream().map(|context| context.stream);
     let spec = state.spec.clone();
     let status = state.host.foreign(&spec, stream, "clear_route_cache", &[], &mut Vec::new());
@@ -186,8 +185,8 @@ pub(super) fn clear_route_cache<H: Host>(mut caller: Caller<'_, State<H>>) -> wa
 }
 
 //= proxy-wasm 0.2.1 #proxy_set_effective_context: 0 goes back to the current one, an unknown id is "bad argument".
-pub(super) fn set_effective_context<H: Host>(mut caller: Caller<'_, State<H>>, id: u32) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, SetEffectiveContext);
+pub(super) fn set_effective_context<H: Host>(caller: &mut Caller<'_, State<H>>, id: u32) -> wasmtime::Result<u32> {
+    let state = caller.data_mut();
     if id != 0 && !state.contexts.knows(id) {
         return answer(Err(Status::BadArgument));
     }
@@ -196,8 +195,8 @@ pub(super) fn set_effective_context<H: Host>(mut caller: Caller<'_, State<H>>, i
 }
 
 //= proxy-wasm 0.2.1 #proxy_done: only a root that was asked to finish can be done.
-pub(super) fn done<H: Host>(mut caller: Caller<'_, State<H>>) -> wasmtime::Result<u32> {
-    let (_, state) = open!(caller, Done);
+pub(super) fn done<H: Host>(caller: &mut Caller<'_, State<H>>) -> wasmtime::Result<u32> {
+    let state = caller.data_mut();
     if !state.root_pending_done || state.contexts.acting() != ROOT.0 {
         return answer(Err(Status::NotFound));
     }

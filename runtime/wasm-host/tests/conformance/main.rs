@@ -18,6 +18,7 @@ mod capabilities;
 mod deadline;
 mod effective_context;
 mod end_of_stream;
+mod events;
 mod faults;
 mod foreign;
 mod grpc;
