@@ -168,3 +168,14 @@ fn faults_leave_no_memory_behind() {
     let grown = memory(&sidegate, "VmRSS").saturating_sub(before);
     assert!(grown < 48 << 10, "{grown} KiB");
 }
+
+#[test]
+fn a_filter_that_has_only_an_end_is_told_of_every_end() {
+    let origin = fine();
+    for hook in ["done", "delete"] {
+        let body = "(drop (call $log #4 <it is over>))";
+        let sidegate = with_guest(guest(&[(hook, body)]), "", &origin, 1);
+        assert_eq!(sidegate.get("/").status, 200);
+        assert!(sidegate.log().line_with("it is over", PATIENCE).is_some(), "{hook}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sidegate_tests::h2::Http2Client;
-use sidegate_tests::{Answer, Origin, Request, Sidegate};
+use sidegate_tests::{Answer, Origin, Request, Sidegate, eventually};
 
 use crate::guest::{guest, times};
 use crate::setup::{config, fine, memory};
@@ -163,4 +163,26 @@ fn a_body_that_a_filter_may_not_hold_is_413() {
     let sidegate = with_guest(&[("request_body", "(return #1)")], ", limits: {body: 1Ki}", &origin);
     assert_eq!(sidegate.connect().send(&Request::post("/", "x".repeat(10_000))).unwrap().status, 413);
     assert_eq!(origin.request_count(), 0);
+}
+
+#[test]
+fn what_all_filters_hold_together_has_a_bound_too() {
+    let origin = fine();
+    let sidegate = with_guest(&[("request_body", "(return #1)")], ", limits: {body: 40Mi, pause: 30s}", &origin);
+    // Two of them fit, and are held for as long as a filter may hold them.
+    let holders: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = sidegate.connect();
+            client.write(&Request::post("/", vec![b'x'; 31 << 20]).to_bytes("a")).unwrap();
+            client
+        })
+        .collect();
+    let third = sidegate.connect().send(&Request::post("/", vec![b'x'; 3 << 20])).unwrap();
+    assert_eq!((third.status, third.text().as_ref()), (503, "overload"));
+    drop(holders);
+    let freed = eventually(Duration::from_secs(5), || {
+        let answer = sidegate.connect().send(&Request::post("/", vec![b'x'; 41 << 20])).ok()?;
+        (answer.status == 413).then_some(())
+    });
+    assert!(freed.is_some(), "what a dropped exchange held counts no more");
 }

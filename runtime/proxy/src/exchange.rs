@@ -6,6 +6,7 @@ pub mod bodies;
 pub mod body;
 pub mod chain;
 pub mod head;
+pub mod held;
 pub mod hop;
 mod notes;
 pub mod occupancy;
@@ -97,6 +98,8 @@ pub struct Arrival {
     pub upgrade: Option<OnUpgrade>,
     /// The client said that it takes trailers.
     pub trailers: bool,
+    /// Memory is short: the request is answered at once.
+    pub shed: bool,
 }
 
 impl Exchange {
@@ -107,11 +110,14 @@ impl Exchange {
         listener: &Arc<Listener>,
         arrival: Arrival,
     ) -> Result<Response<ResponseBody>, Aborted> {
-        let Arrival { head, body, version, connection, upgrade, trailers } = arrival;
+        let Arrival { head, body, version, connection, upgrade, trailers, shed } = arrival;
         let exchange = Self::open(worker, snapshot, listener, head, version, connection);
         // When this future is dropped half way, the exchange ends and is logged all the same.
         let mut ending = Ending(Some(exchange.clone()));
-        let response = exchange.drive(body, upgrade, trailers).await;
+        let response = match shed {
+            true => Box::pin(exchange.shed()).await,
+            false => exchange.drive(body, upgrade, trailers).await,
+        };
         // From here on the response's body ends it.
         ending.0 = None;
         response

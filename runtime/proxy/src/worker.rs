@@ -24,6 +24,7 @@ use self::env::{Env, Process, split_identity};
 use self::plugins::{Slots, VmHandle, VmSlot};
 use crate::downstream::connection::ConnectionState;
 use crate::exchange::head::RequestHead;
+use crate::exchange::held::HeldBytes;
 use crate::mailbox::{Message, Phase, VmOrder};
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::{Listener, PluginUse, Snapshot};
@@ -64,6 +65,8 @@ pub struct Worker {
     pub pools: Pools,
     pub counters: Counters,
     pub connections: RefCell<Slab<Rc<ConnectionState>>>,
+    /// What filters keep back of bodies.
+    pub held: HeldBytes,
     pub phase: Cell<Phase>,
     orders: mpsc::UnboundedSender<VmOrder>,
     mailboxes: Arc<[mpsc::Sender<Message>]>,

@@ -13,11 +13,16 @@ use crate::limits;
 use crate::state::State;
 use crate::trivial::{self, Trivial};
 
+/// What every module begins with.
+const MAGIC: &[u8] = b"\0asm";
+
 /// Why bytes are not a module that can run here.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("module has {0} bytes, more than the {max} allowed", max = limits::MODULE_BYTES)]
     TooLarge(usize),
+    #[error("not a WebAssembly module: it does not begin with \\0asm")]
+    NotWasm,
     #[error("not a WebAssembly module: {0}")]
     Malformed(String),
     #[error("is a WebAssembly component; Proxy-Wasm filters are core modules")]
@@ -57,6 +62,9 @@ impl Outline {
         }
         if Parser::is_component(wasm) {
             return Err(LoadError::Component);
+        }
+        if !wasm.starts_with(MAGIC) {
+            return Err(LoadError::NotWasm);
         }
         let scan = Scan::run(wasm).map_err(|error| LoadError::Malformed(error.to_string()))?;
         let abi = AbiVersion::ALL

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -282,11 +282,6 @@ impl Client {
         };
         let version = request.version();
         let upgrade = listener.websocket.then(|| hyper::upgrade::on(&mut request));
-        if self.worker.process.overloaded.load(Ordering::Relaxed) {
-            self.worker.counters.overloaded.add(self.worker.index, 1);
-            let shed = hygiene::Refusal { status: StatusCode::SERVICE_UNAVAILABLE, details: "overload" };
-            return Ok(self.refuse(shed, version));
-        }
         let (parts, body) = request.into_parts();
         let rules = Rules {
             normalization: listener.normalization,
@@ -300,6 +295,10 @@ impl Client {
         };
         let mut head = admitted.head;
         self.worker.with_env(|env| super::forwarded::stamp(&mut head.headers, &self.facts, env.rng()));
+        let shed = self.worker.process.overloaded.load(Ordering::Relaxed);
+        if shed {
+            self.worker.counters.overloaded.add(self.worker.index, 1);
+        }
         let arrival = Arrival {
             head,
             body,
@@ -307,6 +306,7 @@ impl Client {
             connection: self.facts.clone(),
             upgrade: upgrade.filter(|_| admitted.upgrade),
             trailers: admitted.trailers,
+            shed,
         };
         let mut response = Exchange::run(&self.worker, snapshot, &listener, arrival).await?;
         response.body_mut().keep_busy(busy);

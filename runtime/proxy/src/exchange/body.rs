@@ -17,6 +17,7 @@ use tokio::time::Sleep;
 
 use super::chain::{BodyStep, Step};
 use super::head::Trailers;
+use super::held::Share;
 use super::reply::{Failure, Reply};
 use super::source::Source;
 use super::view::Waiter;
@@ -40,6 +41,7 @@ pub struct Pump {
     /// A hook ended the exchange: nothing comes out any more.
     stopped: bool,
     pause: Option<Pin<Box<Sleep>>>,
+    share: Share,
 }
 
 /// One filter in the way of the body.
@@ -105,6 +107,7 @@ impl Pump {
             ended: false,
             stopped: false,
             pause: None,
+            share: Share::new(&exchange.worker),
         }
     }
 
@@ -285,10 +288,16 @@ impl Pump {
                     out
                 };
                 self.pause = None;
+                self.note_held();
                 Ok(Some(Item::Data(out.into(), end)))
             }
             BodyStep::Buffer | BodyStep::Hold => {
-                stage.held.extend_from_slice(&hand);
+                // Moved, not copied: a body in a thousand pieces would be copied a thousand times.
+                if stage.held.is_empty() {
+                    stage.held = hand;
+                } else {
+                    stage.held.extend_from_slice(&hand);
+                }
                 self.check_held(at).map(|()| None)
             }
             // A dropped chunk that was not the last leaves nothing to wait for.
@@ -327,6 +336,7 @@ impl Pump {
             stage.waiting = false;
             stage.passed = true;
         }
+        self.note_held();
         if !hand.is_empty() {
             self.feed(at + 1, Item::Data(hand.into(), false))?;
         }
@@ -341,14 +351,24 @@ impl Pump {
         (step, self.exchange.return_body(self.direction))
     }
 
+    /// Counts what is held now; `false`: the filters of this worker hold too much together.
+    fn note_held(&mut self) -> bool {
+        self.share.set(self.stages.iter().map(|stage| stage.held.len()).sum())
+    }
+
     /// A filter may keep only so much.
     fn check_held(&mut self, at: usize) -> Result<(), Stopped> {
+        let fits = self.note_held();
         let Some(stage) = self.stages.get(at) else { return Ok(()) };
-        if !stage.buffering || stage.held.len() <= self.limit(stage.link) {
+        let failure = if stage.buffering && stage.held.len() > self.limit(stage.link) {
+            Failure::BodyTooLarge
+        } else if !fits {
+            self.exchange.worker.counters.overloaded.add(self.exchange.worker.index, 1);
+            Failure::Overload
+        } else {
             return Ok(());
-        }
-        let reply = Reply::failure(Failure::BodyTooLarge, self.exchange.grpc);
-        Err(self.stop(Outcome::Reply(Box::new(reply))))
+        };
+        Err(self.stop(Outcome::Reply(Box::new(Reply::failure(failure, self.exchange.grpc)))))
     }
 
     /// A filter that held the body goes on.
@@ -361,6 +381,7 @@ impl Pump {
         let trailers = std::mem::take(&mut stage.trailers_waiting);
         let end = stage.end_seen && !trailers;
         self.pause = None;
+        self.note_held();
         if !held.is_empty() || end {
             self.feed(at + 1, Item::Data(held.into(), end))?;
         }

@@ -385,7 +385,8 @@ impl Chain {
         let key = self.key;
         for link in &mut self.links {
             let Some(vm) = &link.vm else { continue };
-            if link.skipped || vm.borrow().is_dead() || !link.slot.has(Hook::Log) {
+            let wanted = link.slot.has(Hook::Log) || link.slot.only_ends();
+            if link.skipped || vm.borrow().is_dead() || !wanted {
                 continue;
             }
             // A filter that the request never reached logs too, as in Envoy.

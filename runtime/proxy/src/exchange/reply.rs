@@ -43,6 +43,8 @@ pub enum Failure {
     BodyTooLarge,
     BodyTimeout,
     RequestBroken,
+    /// Memory is short.
+    Overload,
 }
 
 impl Failure {
@@ -79,6 +81,7 @@ impl Failure {
             Self::FilterBrokeResponse => (S::BAD_GATEWAY, Flags::default(), "filter_wrote_invalid_header"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, Flags::default(), "request_payload_too_large"),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, Flags::STREAM_IDLE_TIMEOUT, "request_body_timeout"),
+            Self::Overload => (S::SERVICE_UNAVAILABLE, Flags::OVERLOAD, "overload"),
             Self::RequestBroken => (S::BAD_REQUEST, Flags::DOWNSTREAM_PROTOCOL_ERROR, "request_body_malformed"),
         }
     }

@@ -38,6 +38,12 @@ impl Exchange {
         self.answer(Ended { outcome: Outcome::Reply(reply), from: None }).await
     }
 
+    /// Turns the request away to save memory. Filters log it, nothing else.
+    pub(super) async fn shed(self: Rc<Self>) -> Result<Response<ResponseBody>, Aborted> {
+        let source = self.take_reply(Reply::failure(Failure::Overload, self.grpc));
+        self.return_through(Returning { source, in_flight: None, before: 0 }).await
+    }
+
     /// Ends an exchange that has no response from upstream.
     pub(super) async fn answer(self: &Rc<Self>, ended: Ended) -> Result<Response<ResponseBody>, Aborted> {
         let reply = match ended.outcome {

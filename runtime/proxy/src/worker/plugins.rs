@@ -107,6 +107,12 @@ impl VmSlot {
         self.has(Hook::ContextCreate)
     }
 
+    /// Whether it is told of an exchange only when that is over: its context is then opened for the end alone.
+    pub fn only_ends(&self) -> bool {
+        let before = Hook::SKIPPABLE.iter().any(|hook| *hook != Hook::Done && self.has(*hook));
+        !before && (self.has(Hook::Done) || self.has(Hook::Delete))
+    }
+
     pub fn has_response_hooks(&self) -> bool {
         self.has(Hook::ResponseHeaders) || self.has(Hook::ResponseBody) || self.has(Hook::ResponseTrailers)
     }

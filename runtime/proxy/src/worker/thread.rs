@@ -15,6 +15,7 @@ use super::counters::Counters;
 use super::env::{Env, Process};
 use super::{Worker, WorkerSnapshot};
 use crate::downstream;
+use crate::exchange::held::HeldBytes;
 use crate::mailbox::{Commit, Message, Phase, VmOrder};
 use crate::snapshot::{Address, Clusters, Node, Snapshot};
 use crate::upstream::pool::Pools;
@@ -65,6 +66,7 @@ async fn run(start: Start) {
         slots: RefCell::default(),
         pools: Pools::default(),
         connections: RefCell::new(Slab::new()),
+        held: HeldBytes::default(),
         phase: Cell::new(Phase::Serving),
         orders,
         mailboxes,
