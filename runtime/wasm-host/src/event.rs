@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::abi::Status;
 use crate::fault::Fault;
 use crate::hooks::Hook;
+use crate::host::Host;
 use crate::hostcalls::Call;
 use crate::limits;
 
@@ -94,15 +95,30 @@ impl fmt::Display for Recent {
 
 /// Chooses the hooks whose CPU time is measured: one in `limits::SAMPLE_EVERY` on average, at random distances, so
 /// that no rhythm of hooks hides behind the rhythm of samples.
+///
+/// Reading the thread's CPU clock takes as long as ten empty hooks. A hook is therefore measured by the wall clock as
+/// long as it is over so soon that the thread cannot have been descheduled in between; one that lasts is measured by
+/// the thread's clock from its next sample on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sampler {
     left: u32,
     random: u32,
+    /// Hooks that last, as bits.
+    lasting: u32,
+}
+
+/// The beginning of a measured hook.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Begun {
+    /// By the wall clock.
+    Wall(Duration),
+    /// By the thread's CPU clock.
+    Cpu(Duration),
 }
 
 impl Sampler {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut sampler = Self { left: 0, random: (seed as u32) | 1 };
+        let mut sampler = Self { left: 0, random: (seed as u32) | 1, lasting: 0 };
         sampler.left = sampler.distance();
         sampler
     }
@@ -116,6 +132,26 @@ impl Sampler {
         }
         self.left = self.distance();
         limits::SAMPLE_EVERY
+    }
+
+    /// Starts to measure.
+    pub(crate) fn begin(&self, hook: Hook, host: &impl Host, exact: bool) -> Begun {
+        if exact || self.lasting & (1 << hook as u32) != 0 {
+            Begun::Cpu(host.thread_cpu())
+        } else {
+            Begun::Wall(host.monotonic_clock())
+        }
+    }
+
+    /// What a hook took; `None`: the clock it was begun with cannot tell.
+    pub(crate) fn end(&mut self, hook: Hook, host: &impl Host, begun: Begun) -> Option<Duration> {
+        let (took, exact) = match begun {
+            Begun::Wall(begun) => (host.monotonic_clock().saturating_sub(begun), false),
+            Begun::Cpu(begun) => (host.thread_cpu().saturating_sub(begun), true),
+        };
+        let lasts = took >= limits::LASTING;
+        self.lasting = self.lasting & !(1 << hook as u32) | (u32::from(lasts) << hook as u32);
+        (exact || !lasts).then_some(took)
     }
 
     /// From 1 to twice the mean less one.

@@ -67,8 +67,10 @@ pub const QUEUES: usize = 64;
 pub const SHARED_KEYS: usize = 16 << 10;
 /// Hostcalls shown in the report of a fault.
 pub const RECENT_CALLS: usize = 8;
-/// Of how many hooks one has its CPU time measured: reading the thread's clock costs as much as ten empty hooks.
+/// Of how many hooks one has its CPU time measured.
 pub const SAMPLE_EVERY: u32 = 64;
+/// A hook that lasts longer may have lost its CPU in between: the wall clock does not tell its CPU time.
+pub const LASTING: Duration = Duration::from_micros(100);
 /// Wasm frames shown in a trap's backtrace.
 pub const BACKTRACE_FRAMES: usize = 20;
 /// Bytes of a fault's description.

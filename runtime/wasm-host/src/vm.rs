@@ -8,7 +8,7 @@ use wasmtime::{Instance, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResul
 
 use crate::abi::AbiVersion;
 use crate::context::{ContextId, ROOT};
-use crate::event::{Event, HookRun, Returned};
+use crate::event::{Begun, Event, HookRun, Returned};
 use crate::fault::{Fault, FaultReason};
 use crate::hooks::Hook;
 use crate::host::{Host, StreamKey};
@@ -244,7 +244,8 @@ impl<H: Host> Core<H> {
         state.recent.clear();
         state.watched = state.host.watches();
         let weight = if hook.prepares() { 1 } else { state.sampler.weigh() };
-        let measured = (weight > 0 || state.watched).then(|| state.host.thread_cpu());
+        let exact = state.watched || hook.prepares();
+        let begun = (weight > 0 || exact).then(|| state.sampler.begin(hook, &state.host, exact));
         self.engine.entered();
         self.store.set_epoch_deadline(1);
         // A panic of ours inside a hostcall must cost this VM, not the worker.
@@ -261,28 +262,25 @@ impl<H: Host> Core<H> {
             Ok(Err(error)) => Err(self.trapped(hook, &error)),
             Err(_) => Err(self.panicked(hook)),
         };
-        if measured.is_some() || result.is_err() {
+        if begun.is_some() || result.is_err() {
             let (returned, fault) = match &result {
                 Ok(value) => (value.returned(), None),
                 Err(fault) => (None, Some(fault)),
             };
-            self.report(hook, returned, measured, weight, fault);
+            self.report(hook, returned, begun, weight, fault);
         }
         result
     }
 
     #[cold]
-    fn report(
-        &mut self,
-        hook: Hook,
-        returned: Option<u32>,
-        measured: Option<Duration>,
-        weight: u32,
-        fault: Option<&Fault>,
-    ) {
+    fn report(&mut self, hook: Hook, returned: Option<u32>, begun: Option<Begun>, weight: u32, fault: Option<&Fault>) {
         let state = self.store.data_mut();
-        let cpu = measured.map_or(Duration::ZERO, |begun| state.host.thread_cpu().saturating_sub(begun));
-        state.tell(Event::Hook(HookRun { hook, returned, cpu, weight, fault }));
+        let cpu = begun.and_then(|begun| state.sampler.end(hook, &state.host, begun));
+        let weight = if cpu.is_some() { weight } else { 0 };
+        let cpu = cpu.unwrap_or_default();
+        if weight > 0 || state.watched || fault.is_some() {
+            state.tell(Event::Hook(HookRun { hook, returned, cpu, weight, fault }));
+        }
     }
 
     #[cold]
