@@ -7,6 +7,7 @@ mod cluster;
 mod filter_config;
 mod listener;
 mod plugin;
+mod rollout;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -18,6 +19,7 @@ pub use cluster::{
 pub use filter_config::{ConfigBytes, FilterConfig};
 pub use listener::{Direction, FilterEntry, Listener, PathNormalization, Protocol, RequestTimeouts};
 pub use plugin::{EnvVar, FailStrategy, Plugin, PluginLimits, PluginUrl, ValueFrom, VmConfig};
+pub use rollout::{AbortOn, Rollout, RolloutStep, StickyBy};
 
 use crate::{
     cursor::Cursor,

@@ -25,7 +25,6 @@ const TABLE: &[(&str, &str, Refused)] = &[
     ("outboundTrafficPolicy", "mode", Words(&["REGISTRY_ONLY"])),
     ("plugins[]", "url", Prefixes(&["http://", "https://", "oci://"])),
     ("plugins[]", "signature", Any),
-    ("plugins[]", "rollout", Any),
     ("listeners[]", "protocol", Words(&["HTTPS", "TCP", "TLS"])),
     ("listeners[]", "originalDst", True),
     ("listeners[]", "proxyProtocol", True),

@@ -23,6 +23,10 @@ pub struct Percent(pub u8);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rate(pub u32);
 
+/// A number of percent that may have a fraction and exceed a hundred, written `5` or `0.1`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Share(pub f64);
+
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, bytes) in SIZES.into_iter().rev() {
@@ -42,6 +46,7 @@ const SIZES: [(&str, u64); 3] = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 3
 const DURATION_FORMS: &str = "a duration such as 1.5s, 250ms, 1h2m or 0s, at most 8760h";
 const SIZE_FORMS: &str = "a size such as 32Mi, 64Ki, 1Gi or a plain number of bytes";
 const PERCENT_FORMS: &str = "a share from 1% to 100%";
+const SHARE_FORMS: &str = "a number of percent such as 5 or 0.1";
 const RATE_FORMS: &str = "a rate such as 100/s";
 
 /// Reads `1.5s`, `250ms`, `1h2m`, `0s`; units are h, m, s, ms, us, ns.
@@ -133,6 +138,25 @@ impl Read for Percent {
 
     fn schema(_: &mut SchemaGenerator) -> Json {
         json!({"type": "string", "pattern": "^([1-9]|[1-9][0-9]|100)%$"})
+    }
+}
+
+impl Read for Share {
+    fn read(at: &Cursor<'_>) -> Option<Self> {
+        let number = match at.value() {
+            Value::Scalar(Scalar::Int(digits)) => digits.parse().ok(),
+            Value::Scalar(Scalar::Float(number)) => Some(*number),
+            _ => None,
+        };
+        let fix = at.text().and_then(|text| text.strip_suffix('%')).map(|number| format!("write {number}"));
+        number
+            .filter(|number: &f64| (0.0..=1_000_000.0).contains(number))
+            .map(Share)
+            .or_else(|| at.expected(SHARE_FORMS, fix))
+    }
+
+    fn schema(_: &mut SchemaGenerator) -> Json {
+        json!({"type": "number", "minimum": 0})
     }
 }
 

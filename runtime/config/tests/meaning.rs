@@ -235,3 +235,34 @@ fn the_schema_tells_what_the_model_says() {
     let reference = matches["$ref"].as_str().unwrap().trim_start_matches('#');
     assert!(schema.pointer(reference).unwrap()["properties"]["uri"].is_object(), "{reference}");
 }
+
+#[test]
+fn a_rollout() {
+    let text = |rollout: &str| format!("plugins: [{{name: p, url: 'file:p.wasm', rollout: {rollout}}}]\n");
+    let rollout = config(&text("{steps: [{weight: 5, hold: 10s}, {weight: 50.5}]}")).plugins.remove(0).rollout.unwrap();
+    let steps: Vec<_> = rollout.steps.iter().map(|step| (step.weight.0, step.hold.as_secs())).collect();
+    assert_eq!(steps, [(5.0, 10), (50.5, 60)]);
+    assert_eq!((rollout.min_requests, &rollout.sticky_by), (200, &None));
+    let bad = &rollout.abort_on;
+    assert_eq!((bad.fault_rate.0, bad.local_reply_5xx_rate.0, bad.p99_latency_increase.0), (0.1, 1.0, 20.0));
+    let rollout = config(&text(
+        "{steps: [{weight: 1}], stickyBy: {header: x-user}, minRequests: 10, \
+         abortOn: {faultRate: 2, localReply5xxRate: 3, p99LatencyIncrease: 400}}",
+    ));
+    let rollout = rollout.plugins[0].rollout.clone().unwrap();
+    assert_eq!((rollout.min_requests, rollout.sticky_by.unwrap().header.as_str()), (10, "x-user"));
+    assert_eq!(rollout.abort_on.p99_latency_increase.0, 400.0);
+    for (bad, why) in [
+        ("{}", "steps"),
+        ("{steps: []}", "a rollout needs a step"),
+        ("{steps: [{weight: 50}, {weight: 5}]}", "must rise"),
+        ("{steps: [{weight: 0}]}", "more than 0"),
+        ("{steps: [{weight: 100}]}", "less than 100"),
+        ("{steps: [{weight: 5%}]}", "write 5"),
+        ("{steps: [{weight: 5}], stickyBy: {header: 'x y'}}", "not a header name"),
+    ] {
+        let source = Source { path: "/c.yaml".into(), text: text(bad) };
+        let problems = parse(&[source]).unwrap_err().to_string();
+        assert!(problems.contains(why), "{bad}: {problems}");
+    }
+}

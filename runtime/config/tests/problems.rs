@@ -98,7 +98,7 @@ fn what_is_not_built_yet_is_refused_by_name_and_by_place() {
 extensionProviders: [{name: x}]
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 plugins:
-- {name: a, url: "https://example.com/a.wasm", signature: {publicKey: k}, rollout: {stickyBy: {header: x}}}
+- {name: a, url: "https://example.com/a.wasm", signature: {publicKey: k}}
 - {name: b, url: oci://example.com/b}
 listeners:
 - name: in
@@ -127,7 +127,6 @@ c.yaml:1:1: extensionProviders is not supported yet (extensionProviders)
 c.yaml:2:31: mode REGISTRY_ONLY is not supported yet (outboundTrafficPolicy.mode)
 c.yaml:4:18: url https:// is not supported yet (plugins[0].url)
 c.yaml:4:48: signature is not supported yet (plugins[0].signature)
-c.yaml:4:75: rollout is not supported yet (plugins[0].rollout)
 c.yaml:5:18: url oci:// is not supported yet (plugins[1].url)
 c.yaml:9:13: protocol HTTPS is not supported yet (listeners[0].protocol)
 c.yaml:10:3: originalDst is not supported yet (listeners[0].originalDst)

@@ -4,6 +4,7 @@ pub mod builtins;
 pub mod cache;
 pub mod compiler;
 pub mod files;
+pub mod judge;
 pub mod modules;
 pub mod publish;
 pub mod update;

@@ -5,6 +5,7 @@ mod attempts;
 pub mod bodies;
 pub mod body;
 pub mod chain;
+pub mod conduct;
 pub mod head;
 pub mod held;
 pub mod hop;
@@ -40,6 +41,7 @@ use sidegate_wasm_host::hooks::Hook;
 use self::bodies::{RequestBody, ResponseBody, Stall};
 use self::body::Pump;
 use self::chain::{Chain, Step};
+use self::conduct::Watch;
 use self::head::RequestHead;
 use self::reply::{Failure, Reply};
 use self::source::Source;
@@ -163,7 +165,9 @@ impl Exchange {
         let grpc = head::is_grpc(&head.headers);
         let head_request = head.method == Some(http::Method::HEAD);
         let traced = snapshot.shared.trace_key.as_ref().is_some_and(|key| trace::is_marked(&mut head, key));
-        let chosen = snapshot.chain_for(listener, &head);
+        // Only a rollout leaves anything to chance.
+        let chance = if snapshot.shared.rollouts.is_empty() { 0 } else { worker.with_env(|env| env.rng().draw()) };
+        let chosen = snapshot.chain_for(listener, &head, chance);
         let facts = Facts {
             listener: listener.clone(),
             connection,
@@ -188,8 +192,8 @@ impl Exchange {
             worker.with_env(|env| env.trace(key));
         }
         let mut chain = Chain::new(key, grpc);
-        for slot in chosen {
-            chain.push(worker.index, slot);
+        for filter in chosen {
+            chain.push(worker.index, filter);
         }
         worker.counters.requests.add(worker.index, 1);
         worker.counters.active.add(worker.index, 1);
@@ -275,10 +279,15 @@ impl Exchange {
 
     async fn within_pause(&self, index: usize, waiting: impl Future<Output = Step>) -> Step {
         let limit = self.chain.borrow().links.get(index).map(|link| link.slot.plugin.pause).unwrap_or_default();
-        match tokio::time::timeout(limit, waiting).await {
+        let begun = self.chain.borrow().watch(index).and_then(Watch::begin);
+        let step = match tokio::time::timeout(limit, waiting).await {
             Ok(step) => step,
             Err(_) => Step::Reply(Box::new(Reply::failure(Failure::FilterPause, self.grpc))),
+        };
+        if begun.is_some() {
+            self.chain.borrow_mut().waited(index, begun, &step);
         }
+        step
     }
 
     /// Where the request goes: what filters said, else the listener's cluster.

@@ -3,14 +3,18 @@
 pub mod cluster;
 pub mod compile;
 pub mod plugin;
+pub mod rollout;
+pub mod staging;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use sidegate_matching::Matcher;
 
+use self::staging::Before;
 pub use cluster::{Cluster, Endpoint};
 pub use plugin::{PluginModule, PluginUse};
+pub use rollout::Rollout;
 pub use sidegate_config::{Address, Direction, FailStrategy, PathNormalization, RequestTimeouts};
 
 /// One consistent state of everything. Exchanges hold the one they began with.
@@ -24,6 +28,8 @@ pub struct Snapshot {
     pub trace_key: Option<TraceKey>,
     /// One entry for each pair of plugin and configuration in use; chains refer to them by index.
     pub plugins: Vec<Arc<PluginUse>>,
+    /// Plugins with two versions.
+    pub rollouts: Vec<Rollout>,
 }
 
 impl Snapshot {
@@ -35,6 +41,7 @@ impl Snapshot {
             listeners: Vec::new(),
             clusters: Arc::default(),
             plugins: Vec::new(),
+            rollouts: Vec::new(),
             trace_key: None,
         }
     }
@@ -89,6 +96,8 @@ pub struct ChainEntry {
     pub name: String,
     /// Index into `Snapshot::plugins`.
     pub plugin: usize,
+    /// The old version, while the new one is being rolled out.
+    pub before: Option<Before>,
     /// `None`: every request.
     pub matchers: Option<Vec<Matcher>>,
 }

@@ -23,11 +23,14 @@ use self::counters::Counters;
 use self::env::{Env, Process, split_identity};
 use self::plugins::{Slots, VmHandle, VmSlot};
 use crate::downstream::connection::ConnectionState;
+use crate::exchange::conduct::Watch;
 use crate::exchange::head::RequestHead;
 use crate::exchange::held::HeldBytes;
 use crate::mailbox::{Message, Phase, VmOrder};
 use crate::snapshot::plugin::Guest;
-use crate::snapshot::{Listener, PluginUse, Snapshot};
+use crate::snapshot::rollout::Side;
+use crate::snapshot::staging::Before;
+use crate::snapshot::{ChainEntry, Listener, PluginUse, Snapshot};
 use crate::upstream::pool::Pools;
 
 /// A snapshot as this worker runs it.
@@ -38,21 +41,39 @@ pub struct WorkerSnapshot {
 }
 
 impl WorkerSnapshot {
-    /// The filters of a listener's chain that apply to this request.
-    pub fn chain_for(&self, listener: &Listener, head: &RequestHead) -> SmallVec<[Rc<VmSlot>; 6]> {
-        listener
-            .chain
-            .iter()
-            .filter(|entry| {
-                entry.matchers.as_ref().is_none_or(|matchers| matchers.iter().any(|matcher| matcher.matches(head)))
-            })
-            .filter_map(|entry| self.slots.get(entry.plugin).cloned())
-            .collect()
+    /// The filters of a listener's chain that apply to this request. `chance` decides between versions of a plugin
+    /// that is being rolled out; every entry of the plugin gets the same one.
+    pub fn chain_for(&self, listener: &Listener, head: &RequestHead, chance: u64) -> SmallVec<[Chosen; 6]> {
+        let applies = |entry: &&ChainEntry| {
+            entry.matchers.as_ref().is_none_or(|matchers| matchers.iter().any(|matcher| matcher.matches(head)))
+        };
+        let chosen = |entry: &ChainEntry| {
+            let (plugin, watch) = match entry.before {
+                None => (entry.plugin, Watch::default()),
+                Some(before) => self.version(entry.plugin, before, head, chance)?,
+            };
+            Some(Chosen { slot: self.slots.get(plugin)?.clone(), watch })
+        };
+        listener.chain.iter().filter(applies).filter_map(chosen).collect()
+    }
+
+    fn version(&self, new: usize, before: Before, head: &RequestHead, chance: u64) -> Option<(usize, Watch)> {
+        let rollout = self.shared.rollouts.get(before.rollout)?;
+        let sticky = rollout.sticky.as_ref().and_then(|name| head.headers.get(name)).map(|value| value.as_bytes());
+        let side = rollout.draw(sticky, chance);
+        let plugin = if side == Side::New { new } else { before.plugin };
+        Some((plugin, Watch::new(rollout.tally.clone(), side)))
     }
 
     pub fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
         self.shared.listeners.iter().find(|listener| listener.name == name)
     }
+}
+
+/// A filter of an exchange.
+pub struct Chosen {
+    pub slot: Rc<VmSlot>,
+    pub watch: Watch,
 }
 
 /// One worker.

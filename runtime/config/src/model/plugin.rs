@@ -9,7 +9,7 @@ use crate::{
     Location, Rate, Size, abi,
     checks::{guest_memory, positive, printable},
     cursor::Cursor,
-    model::ConfigBytes,
+    model::{ConfigBytes, Rollout},
     read::{Read, primitives::beside, section, words},
 };
 
@@ -38,6 +38,8 @@ section! {
         pub fail_strategy: Option<FailStrategy> = None,
         /// What the module may use up.
         pub limits: PluginLimits = PluginLimits::default(),
+        /// How a new version takes over. Default: at once.
+        pub rollout: Option<Rollout> = None,
     }
     at location
     then finish
@@ -57,6 +59,7 @@ impl Plugin {
             capabilities: Vec::new(),
             fail_strategy: None,
             limits: PluginLimits { pause: default_pause(name), ..PluginLimits::default() },
+            rollout: None,
             location,
         }
     }

@@ -1,11 +1,14 @@
 //! Bodies on their way through the chain: pulled by whoever sends them on, so that backpressure needs no code of its
 //! own. A chain without body hooks never sees this: bodies then pass as they are.
 
+mod ahead;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -16,6 +19,7 @@ use smallvec::SmallVec;
 use tokio::time::Sleep;
 
 use super::chain::{BodyStep, Step};
+use super::conduct::Watch;
 use super::head::Trailers;
 use super::held::Share;
 use super::reply::{Failure, Reply};
@@ -42,6 +46,8 @@ pub struct Pump {
     stopped: bool,
     pause: Option<Pin<Box<Sleep>>>,
     share: Share,
+    /// When a filter that is being counted began to hold the body.
+    waiting_since: Option<Instant>,
 }
 
 /// One filter in the way of the body.
@@ -107,6 +113,7 @@ impl Pump {
             ended: false,
             stopped: false,
             pause: None,
+            waiting_since: None,
             share: Share::new(&exchange.worker),
         }
     }
@@ -126,69 +133,6 @@ impl Pump {
             if self.feed(before, item).is_err() {
                 return;
             }
-        }
-    }
-
-    /// Takes a body of at most `limit` bytes whole, so that its length can be told. `None`: it is longer, or has
-    /// trailers; it then goes on as it is, nothing lost.
-    pub async fn gather(&mut self, limit: usize) -> Result<Option<Bytes>, Outcome> {
-        let mut frames = VecDeque::new();
-        let mut gathered = 0;
-        let whole = loop {
-            match std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await {
-                None => break true,
-                Some(Ok(frame)) => {
-                    gathered += frame.data_ref().map_or(0, Bytes::len);
-                    let fits = frame.is_data() && gathered <= limit;
-                    frames.push_back(frame);
-                    if !fits {
-                        break false;
-                    }
-                }
-                Some(Err(_)) => return Err(self.exchange.take_outcome().unwrap_or(Outcome::Close)),
-            }
-        };
-        if !whole {
-            frames.append(&mut self.ready);
-            self.ready = frames;
-            return Ok(None);
-        }
-        let mut body = bytes::BytesMut::with_capacity(gathered);
-        for data in frames.into_iter().filter_map(|frame| frame.into_data().ok()) {
-            body.extend_from_slice(&data);
-        }
-        Ok(Some(body.freeze()))
-    }
-
-    /// Shows the body to the filter `link`, which holds the headers, until it lets go.
-    pub fn poll_until_released(&mut self, cx: &mut Context<'_>, link: usize) -> Poll<Step> {
-        loop {
-            if self.stopped {
-                return Poll::Ready(match self.exchange.take_outcome() {
-                    Some(Outcome::Reply(reply)) => Step::Reply(reply),
-                    Some(Outcome::Close) | None => Step::Close,
-                });
-            }
-            let at = self.stages.iter().position(|stage| stage.link == link);
-            if at.and_then(|at| self.stages.get(at)).is_none_or(|stage| stage.passed) {
-                return Poll::Ready(Step::Continue);
-            }
-            self.exchange.register(Waiter::Exchange, cx);
-            match self.exchange.chain.borrow_mut().decided(&self.exchange.worker, link, self.direction) {
-                Step::Wait => {}
-                Step::Continue => {
-                    if let Some(stage) = at.and_then(|at| self.stages.get_mut(at)) {
-                        stage.passed = true;
-                    }
-                    continue;
-                }
-                step => return Poll::Ready(step),
-            }
-            if self.source_ended || self.is_full() {
-                return Poll::Pending;
-            }
-            // A stop is seen at the top of the loop.
-            let _ = ready!(self.poll_source(cx));
         }
     }
 
@@ -374,6 +318,9 @@ impl Pump {
     /// A filter that held the body goes on.
     fn release(&mut self, at: usize) -> Result<(), Stopped> {
         let Some(stage) = self.stages.get_mut(at) else { return Ok(()) };
+        if let Some(begun) = self.waiting_since.take() {
+            self.exchange.chain.borrow_mut().waited(stage.link, Some(begun), &Step::Continue);
+        }
         stage.waiting = false;
         stage.buffering = false;
         stage.passed = true;
@@ -436,6 +383,7 @@ impl Pump {
         if self.pause.is_none() {
             let limit = self.exchange.chain.borrow().links.get(link).map(|link| link.slot.plugin.pause);
             self.pause = limit.map(|limit| Box::pin(tokio::time::sleep(limit)));
+            self.waiting_since = self.exchange.chain.borrow().watch(link).and_then(Watch::begin);
         }
         if let Some(pause) = &mut self.pause
             && pause.as_mut().poll(cx).is_ready()

@@ -1,18 +1,22 @@
 //! The filters of one exchange: opens their contexts, calls their hooks forwards and backwards, and turns what they
 //! return and ask for into a [`Step`] of the exchange.
 
+mod fault;
+
 use std::rc::Rc;
+use std::time::Instant;
 
 use sidegate_wasm_host::abi::Direction;
 use sidegate_wasm_host::hooks::Hook;
 use sidegate_wasm_host::{BodyAction, ContextId, Fault, HeadersAction, StreamKey};
 use smallvec::SmallVec;
 
+use super::conduct::Watch;
 use super::reply::{Failure, Reply};
 use super::view::View;
 use crate::snapshot::FailStrategy;
-use crate::worker::Worker;
 use crate::worker::plugins::{VmHandle, VmSlot};
+use crate::worker::{Chosen, Worker};
 
 /// One filter in this exchange.
 pub struct Link {
@@ -24,6 +28,7 @@ pub struct Link {
     skipped: bool,
     /// A second VM was tried after a fault in the first hook.
     reloaded: bool,
+    watch: Watch,
 }
 
 /// What happens next.
@@ -64,15 +69,29 @@ impl Chain {
         Self { links: SmallVec::new(), key, grpc, steered: None }
     }
 
-    pub fn push(&mut self, worker: usize, slot: Rc<VmSlot>) {
+    pub fn push(&mut self, worker: usize, Chosen { slot, watch }: Chosen) {
         let vm = slot.for_exchange();
         slot.entered(worker);
-        self.links.push(Link { slot, vm, context: None, skipped: false, reloaded: false });
+        self.links.push(Link { slot, vm, context: None, skipped: false, reloaded: false, watch });
     }
 
     /// The number of filters.
     pub fn count(&self) -> usize {
         self.links.len()
+    }
+
+    /// What is counted for a filter.
+    pub fn watch(&self, index: usize) -> Option<&Watch> {
+        self.links.get(index).map(|link| &link.watch)
+    }
+
+    /// A filter has held the exchange since then, and this came of it.
+    pub fn waited(&mut self, index: usize, begun: Option<Instant>, step: &Step) {
+        let Some(link) = self.links.get_mut(index) else { return };
+        link.watch.end(begun);
+        if let Step::Reply(reply) = step {
+            link.watch.answered(reply.head.status.map_or(0, |status| status.as_u16()));
+        }
     }
 
     /// Whether any filter has this hook.
@@ -107,6 +126,7 @@ impl Chain {
         let key = self.key;
         let undoes = link.slot.plugin.fail_strategy != FailStrategy::Close;
         let chose = &mut self.steered;
+        let begun = link.watch.begin();
         let result = worker.call(&vm, |vm, env| {
             let id = match link.context {
                 Some(id) => id,
@@ -141,6 +161,7 @@ impl Chain {
             }
             Ok(action)
         });
+        link.watch.end(begun);
         worker.settle();
         match result {
             Ok(action) => match self.asked(worker, index, direction) {
@@ -164,6 +185,7 @@ impl Chain {
         let undoes = link.slot.plugin.fail_strategy == FailStrategy::Open;
         let before =
             worker.with_env(|env| env.view(key).filter(|_| undoes).and_then(|view| view.body_mut(direction).clone()));
+        let begun = link.watch.begin();
         let result = worker.call(&vm, |vm, env| {
             let id = open(link, vm, env, key)?;
             let Some(view) = env.view(key) else { return Ok(BodyAction::Continue) };
@@ -183,6 +205,7 @@ impl Chain {
             }
             Ok(action)
         });
+        link.watch.end(begun);
         worker.settle();
         match result {
             Ok(action) => match self.asked(worker, index, direction) {
@@ -298,85 +321,13 @@ impl Chain {
                 };
                 Some(Step::Reply(Box::new(Reply::failure(failure, self.grpc))))
             }
-            Wish::Reply(reply) => Some(Step::Reply(Box::new(Reply::from_filter(*reply, self.grpc)))),
+            Wish::Reply(reply) => {
+                if let Some(link) = self.links.get_mut(index) {
+                    link.watch.answered(u16::try_from(reply.status).unwrap_or(u16::MAX));
+                }
+                Some(Step::Reply(Box::new(Reply::from_filter(*reply, self.grpc))))
+            }
             Wish::Lost => self.lost(index, direction),
-        }
-    }
-
-    /// A VM of this chain ended in somebody else's hook. Filters that have no hook left do not matter any more.
-    fn lost(&mut self, index: usize, direction: Direction) -> Option<Step> {
-        let mut step = None;
-        for (at, link) in self.links.iter_mut().enumerate() {
-            let dead = link.vm.as_ref().is_some_and(|vm| vm.borrow().is_dead());
-            if !dead || link.skipped || link.context.is_none() {
-                continue;
-            }
-            link.skipped = true;
-            let needed = match direction {
-                // Its context is open: it has seen the request's head, unless it is the one that holds it.
-                Direction::Request => {
-                    at == index
-                        || link.slot.has(Hook::RequestBody)
-                        || link.slot.has(Hook::RequestTrailers)
-                        || link.slot.has_response_hooks()
-                }
-                Direction::Response => link.slot.has_response_hooks(),
-            };
-            if needed && link.slot.plugin.fail_strategy != FailStrategy::Open {
-                step = Some(Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc))));
-            }
-        }
-        step
-    }
-
-    /// No VM of this plugin was ready when the exchange began.
-    fn no_vm(&mut self, worker: &Rc<Worker>, index: usize) -> Step {
-        let Some(link) = self.links.get_mut(index) else { return Step::Continue };
-        if link.slot.plugin.fail_strategy == FailStrategy::Open {
-            link.skipped = true;
-            return Step::Continue;
-        }
-        link.slot.wants_vm(worker);
-        Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc)))
-    }
-
-    /// A hook of this exchange ended its VM: the fail strategy decides. `end`: what the hook was told.
-    fn fault(&mut self, worker: &Rc<Worker>, index: usize, direction: Direction, end: bool, fault: &Fault) -> Step {
-        let Some(link) = self.links.get_mut(index) else { return Step::Continue };
-        if let Some(vm) = &link.vm {
-            link.slot.clone().faulted(worker, vm, fault);
-        }
-        // What the hook asked for before it failed is not asked any more.
-        worker.with_env(|env| {
-            if let Some(view) = env.view(self.key) {
-                view.asked.reply = None;
-                view.asked.close = false;
-            }
-        });
-        // A callout may have had effects: the hook is then not run again.
-        let called_out = worker.with_env(|env| env.view(self.key).is_some_and(|view| view.asked.called_out));
-        let first_hook = fault.hook == Hook::RequestHeaders || fault.hook == Hook::ContextCreate;
-        match link.slot.plugin.fail_strategy {
-            FailStrategy::Open => {
-                link.skipped = true;
-                worker.with_env(|env| env.view(self.key).map(|view| view.roll_back()));
-                Step::Continue
-            }
-            FailStrategy::Reload if first_hook && !link.reloaded && !called_out => {
-                link.reloaded = true;
-                link.context = None;
-                link.vm = link.slot.for_exchange();
-                worker.with_env(|env| env.view(self.key).map(|view| view.roll_back()));
-                if link.vm.is_some() {
-                    return self.headers(worker, index, direction, end);
-                }
-                link.skipped = true;
-                Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc)))
-            }
-            FailStrategy::Close | FailStrategy::Reload => {
-                link.skipped = true;
-                Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc)))
-            }
         }
     }
 
@@ -408,7 +359,8 @@ impl Chain {
                 link.slot.clone().faulted(worker, vm, &fault);
             }
         }
-        for link in &self.links {
+        for link in &mut self.links {
+            link.watch.report();
             link.slot.left(worker);
         }
         worker.settle();

@@ -71,7 +71,7 @@ pub fn compile(
             };
             let bytes = entry.config.bytes().map(|bytes| bytes.to_vec());
             let plugin = uses.index(plugin, bytes, module, &entry.name);
-            chain.push(ChainEntry { name: entry.name.clone(), plugin, matchers });
+            chain.push(ChainEntry { name: entry.name.clone(), plugin, before: None, matchers });
         }
         listeners.push(Arc::new(Listener {
             name: listener.name.clone(),
@@ -100,6 +100,7 @@ pub fn compile(
         }),
         listeners,
         clusters,
+        rollouts: Vec::new(),
         plugins: uses.list.into_iter().map(Arc::new).collect(),
     })
 }

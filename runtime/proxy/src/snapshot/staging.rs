@@ -1,0 +1,109 @@
+//! Two versions of a plugin in one snapshot: what was compiled is the new one, the old one is taken from the snapshot
+//! in which it served alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::rollout::Rollout;
+use super::{PluginUse, Snapshot};
+
+/// What a plugin was in each chain entry, by listener and entry name.
+#[derive(Clone, Default)]
+pub struct Stable(HashMap<(String, String), Arc<PluginUse>>);
+
+impl Stable {
+    /// What the entries of this plugin use when nothing is being rolled out.
+    pub fn of(snapshot: &Snapshot, plugin: &str) -> Self {
+        let mut uses = HashMap::new();
+        for listener in &snapshot.listeners {
+            for entry in &listener.chain {
+                let used = entry.before.as_ref().map_or(entry.plugin, |before| before.plugin);
+                if let Some(used) = snapshot.plugins.get(used).filter(|used| used.name == plugin) {
+                    uses.insert((listener.name.clone(), entry.name.clone()), used.clone());
+                }
+            }
+        }
+        Self(uses)
+    }
+
+    fn get(&self, listener: &str, entry: &str) -> Option<&Arc<PluginUse>> {
+        self.0.get(&(listener.to_owned(), entry.to_owned()))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The old version of a chain entry, while the new one is being rolled out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// Index into `Snapshot::plugins`.
+    pub plugin: usize,
+    /// Index into `Snapshot::rollouts`.
+    pub rollout: usize,
+}
+
+/// The fingerprints of everything that a plugin is in this snapshot: the same ones are the same version with the same
+/// configurations.
+pub fn fingerprint(snapshot: &Snapshot, plugin: &str) -> Vec<u64> {
+    let mut prints: Vec<u64> =
+        snapshot.plugins.iter().filter(|used| used.name == plugin).map(|used| used.fingerprint).collect();
+    prints.sort_unstable();
+    prints
+}
+
+/// Puts the old version beside the new one in every entry where they differ.
+pub fn stage(snapshot: &mut Snapshot, rollout: Rollout, stable: &Stable) {
+    let at = snapshot.rollouts.len();
+    replace(snapshot, &rollout.plugin, stable, |entry, old| {
+        entry.before = Some(Before { plugin: old, rollout: at });
+    });
+    snapshot.rollouts.push(rollout);
+}
+
+/// Leaves a plugin as it was: entries go back to the old version wherever there is one.
+pub fn pin(snapshot: &mut Snapshot, plugin: &str, stable: &Stable) {
+    replace(snapshot, plugin, stable, |entry, old| entry.plugin = old);
+    let used: Vec<usize> =
+        snapshot.listeners.iter().flat_map(|listener| &listener.chain).map(|entry| entry.plugin).collect();
+    // What no entry uses any more must not be prepared; indices of the others stay as they are.
+    let mut kept = Vec::new();
+    let mut moved = HashMap::new();
+    for (at, plugin) in snapshot.plugins.drain(..).enumerate() {
+        if used.contains(&at) {
+            moved.insert(at, kept.len());
+            kept.push(plugin);
+        }
+    }
+    snapshot.plugins = kept;
+    for listener in &mut snapshot.listeners {
+        for entry in Arc::get_mut(listener).into_iter().flat_map(|listener| &mut listener.chain) {
+            entry.plugin = moved.get(&entry.plugin).copied().unwrap_or(entry.plugin);
+            if let Some(before) = &mut entry.before {
+                before.plugin = moved.get(&before.plugin).copied().unwrap_or(before.plugin);
+            }
+        }
+    }
+}
+
+fn replace(snapshot: &mut Snapshot, plugin: &str, stable: &Stable, change: impl Fn(&mut super::ChainEntry, usize)) {
+    let Snapshot { listeners, plugins, .. } = snapshot;
+    for listener in listeners {
+        // A snapshot that was just compiled has no other owner.
+        let Some(listener) = Arc::get_mut(listener) else { continue };
+        for entry in &mut listener.chain {
+            let Some(new) = plugins.get(entry.plugin).filter(|used| used.name == plugin) else { continue };
+            let Some(old) = stable.get(&listener.name, &entry.name) else { continue };
+            if old.fingerprint == new.fingerprint {
+                continue;
+            }
+            let known = plugins.iter().position(|used| used.fingerprint == old.fingerprint);
+            let at = known.unwrap_or_else(|| {
+                plugins.push(old.clone());
+                plugins.len() - 1
+            });
+            change(entry, at);
+        }
+    }
+}
