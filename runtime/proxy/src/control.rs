@@ -7,4 +7,5 @@ pub mod files;
 pub mod judge;
 pub mod modules;
 pub mod publish;
+pub mod rollout;
 pub mod update;

@@ -30,8 +30,15 @@ impl Stable {
         self.0.get(&(listener.to_owned(), entry.to_owned()))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether any entry of the plugin has become something else. A new entry has nothing to differ from.
+    pub fn differs(&self, compiled: &Snapshot, plugin: &str) -> bool {
+        compiled.listeners.iter().any(|listener| {
+            listener.chain.iter().any(|entry| {
+                let new = compiled.plugins.get(entry.plugin).filter(|new| new.name == plugin);
+                let old = self.get(&listener.name, &entry.name);
+                new.zip(old).is_some_and(|(new, old)| new.fingerprint != old.fingerprint)
+            })
+        })
     }
 }
 

@@ -1,0 +1,148 @@
+use std::path::PathBuf;
+
+use sidegate_config::Source;
+
+use super::*;
+use crate::snapshot::compile::{self, Modules};
+use crate::snapshot::plugin::Breaker;
+use crate::snapshot::rollout::Conduct;
+
+/// A snapshot of one listener with the plugin `p` in it twice, from "code" of this digest and with this configuration.
+fn compiled(digest: &str, setting: u32, before: Option<&Snapshot>) -> Snapshot {
+    let text = format!(
+        "plugins: [{{name: p, url: 'file:p.wasm'}}]\n\
+         listeners: [{{name: l, address: '127.0.0.1:1', filters: [\
+           {{plugin: p, name: a, config: {{setting: {setting}}}}}, {{plugin: p, name: b}}]}}]\n"
+    );
+    let loaded = sidegate_config::parse(&[Source { path: PathBuf::from("/c.yaml"), text }]).unwrap();
+    let module = PluginModule {
+        digest: digest.to_owned(),
+        version: 1,
+        source: String::new(),
+        code: Err("none".to_owned()),
+        breaker: Breaker::default(),
+    };
+    let modules: Modules = [("p".to_owned(), Arc::new(module))].into();
+    compile::compile(&loaded.config, &loaded.config.plugins, &modules, before)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn plan() -> Plan {
+    Plan::of_push("5,50", Duration::from_secs(10), None).unwrap()
+}
+
+/// The rollouts after an update from `current`, and its snapshot.
+fn update(rollouts: &Rollouts, digest: &str, setting: u32, current: &Snapshot, now: Instant) -> (Rollouts, Snapshot) {
+    let mut snapshot = compiled(digest, setting, Some(current));
+    let after = rollouts.after(&mut snapshot, Some(current), &|_| Some(plan()), now);
+    (after, snapshot)
+}
+
+/// For each entry the digest that serves it, and the one before if there are two.
+fn served(snapshot: &Snapshot) -> Vec<(String, Option<String>)> {
+    let digest = |at: usize| snapshot.plugins[at].module.digest.clone();
+    let chain = snapshot.listeners.iter().flat_map(|listener| &listener.chain);
+    chain.map(|entry| (digest(entry.plugin), entry.before.map(|before| digest(before.plugin)))).collect()
+}
+
+fn serve(rollouts: &Rollouts, requests: u64, conduct: Conduct) {
+    let Some(Course::Running(running)) = rollouts.0.get("p") else { panic!("nothing runs") };
+    for _ in 0..requests {
+        running.tally.new.note(conduct);
+        running.tally.old.note(Conduct::default());
+    }
+}
+
+#[test]
+fn steps_until_the_new_version_serves_alone() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let first = compiled("one", 1, None);
+    let (mut rollouts, snapshot) = update(&Rollouts::default(), "two", 1, &first, start);
+    let both = ("two".to_owned(), Some("one".to_owned()));
+    assert_eq!(served(&snapshot), [both.clone(), both.clone()]);
+    assert_eq!(snapshot.rollouts[0].weight, 500);
+    assert_eq!(rollouts.due(at(60)), None, "too few requests");
+    serve(&rollouts, 200, Conduct::default());
+    assert_eq!(rollouts.due(at(9)), None, "too early");
+    assert_eq!(rollouts.due(at(10)), Some(("p".to_owned(), Due::Advance)));
+    assert!(rollouts.pause("p", true));
+    assert_eq!(rollouts.due(at(10)), None);
+    rollouts.pause("p", false);
+    rollouts.step("p", &Due::Advance, at(10));
+    let (mut rollouts, snapshot) = update(&rollouts, "two", 1, &snapshot, at(10));
+    assert_eq!(snapshot.rollouts[0].weight, 5_000);
+    assert_eq!(rollouts.due(at(30)), None, "each step wants its own requests");
+    serve(&rollouts, 200, Conduct::default());
+    assert_eq!(rollouts.due(at(20)), Some(("p".to_owned(), Due::Finish)));
+    rollouts.step("p", &Due::Finish, at(20));
+    let mut last = compiled("two", 1, Some(&snapshot));
+    let rollouts = rollouts.after(&mut last, Some(&last_of(&snapshot)), &|_| None, at(20));
+    assert!(last.rollouts.is_empty() && !rollouts.is_running());
+    assert_eq!(served(&last), [("two".to_owned(), None), ("two".to_owned(), None)]);
+}
+
+/// What serves after a rollout has finished: the new version only.
+fn last_of(snapshot: &Snapshot) -> Snapshot {
+    compiled("two", 1, Some(snapshot))
+}
+
+#[test]
+fn a_worse_version_goes_back_and_stays_away_until_something_changes() {
+    let now = Instant::now();
+    let first = compiled("one", 1, None);
+    let (mut rollouts, snapshot) = update(&Rollouts::default(), "two", 1, &first, now);
+    serve(&rollouts, 100, Conduct { faulted: true, ..Conduct::default() });
+    let Some((_, Due::Abort(reason))) = rollouts.due(now) else { panic!("it goes on") };
+    assert!(reason.starts_with("faults: 100 of 100"), "{reason}");
+    rollouts.step("p", &Due::Abort(reason), now);
+    let (rollouts, snapshot) = update(&rollouts, "two", 1, &snapshot, now);
+    let old = ("one".to_owned(), None);
+    assert_eq!(served(&snapshot), [old.clone(), old.clone()]);
+    assert_eq!(snapshot.plugins.len(), 2, "the refused version is not even prepared");
+    let (rollouts, snapshot) = update(&rollouts, "two", 1, &snapshot, now);
+    assert_eq!(served(&snapshot), [old.clone(), old], "another update does not bring it back");
+    let (rollouts, snapshot) = update(&rollouts, "three", 1, &snapshot, now);
+    assert_eq!(served(&snapshot)[0], ("three".to_owned(), Some("one".to_owned())), "the next one gets its chance");
+    let (rollouts, snapshot) = update(&rollouts, "one", 1, &snapshot, now);
+    assert!(!rollouts.is_running());
+    assert_eq!(served(&snapshot)[0], ("one".to_owned(), None), "back to what it was: nothing to roll out");
+}
+
+#[test]
+fn a_changed_configuration_is_rolled_out_where_it_changed() {
+    let now = Instant::now();
+    let first = compiled("one", 1, None);
+    let (mut rollouts, snapshot) = update(&Rollouts::default(), "one", 2, &first, now);
+    let before: Vec<bool> = snapshot.listeners[0].chain.iter().map(|entry| entry.before.is_some()).collect();
+    assert_eq!(before, [true, false]);
+    let (new, old) = (&snapshot.listeners[0].chain[0], snapshot.listeners[0].chain[0].before.unwrap());
+    let config = |at: usize| snapshot.plugins[at].spec.configuration.clone().unwrap();
+    assert_eq!((config(new.plugin), config(old.plugin)), (b"{\"setting\":2}".to_vec(), b"{\"setting\":1}".to_vec()));
+    rollouts.step("p", &Due::Abort("asked".into()), now);
+    let (rollouts, pinned) = update(&rollouts, "one", 2, &snapshot, now);
+    let first_entry = pinned.listeners[0].chain[0].plugin;
+    assert_eq!(pinned.plugins[first_entry].spec.configuration.as_deref(), Some(&b"{\"setting\":1}"[..]));
+    let (rollouts, _) = update(&rollouts, "one", 1, &pinned, now);
+    assert!(rollouts.0.is_empty(), "the sources say again what serves");
+}
+
+#[test]
+fn a_new_update_ends_the_running_one() {
+    let now = Instant::now();
+    let first = compiled("one", 1, None);
+    let (rollouts, snapshot) = update(&Rollouts::default(), "two", 1, &first, now);
+    serve(&rollouts, 500, Conduct::default());
+    let (rollouts, snapshot) = update(&rollouts, "three", 1, &snapshot, now);
+    assert_eq!(served(&snapshot)[0], ("three".to_owned(), Some("one".to_owned())), "from what served alone");
+    assert_eq!(rollouts.progress("p").unwrap().requests, 0, "counted anew");
+}
+
+#[test]
+fn what_a_push_may_ask_for() {
+    let hold = Duration::from_secs(1);
+    assert!(Plan::of_push("0.5,10,99", hold, None).is_ok());
+    for bad in ["", "0", "100", "50,5", "5,5", "x", "5,,6", "-1", "NaN", &"1,".repeat(30)] {
+        assert!(Plan::of_push(bad, hold, None).is_err(), "{bad}");
+    }
+}
