@@ -62,6 +62,21 @@ unsafe extern "C" {
         timeout_ms: u32,
         id: *mut u32,
     ) -> u32;
+    fn proxy_grpc_call(
+        upstream: *const u8,
+        upstream_len: usize,
+        service: *const u8,
+        service_len: usize,
+        method: *const u8,
+        method_len: usize,
+        metadata: *const u8,
+        metadata_len: usize,
+        message: *const u8,
+        message_len: usize,
+        timeout_ms: u32,
+        id: *mut u32,
+    ) -> u32;
+    fn proxy_get_status(code: *mut u32, out: *mut *const u8, out_len: *mut usize) -> u32;
     fn proxy_get_shared_data(
         key: *const u8,
         len: usize,
@@ -152,6 +167,33 @@ pub(crate) fn http_call(upstream: &str, headers: &[u8], body: &[u8], timeout_ms:
     }
 }
 
+pub(crate) fn grpc_call(
+    upstream: &str,
+    [service, method]: [&str; 2],
+    metadata: &[u8],
+    message: &[u8],
+    timeout_ms: u32,
+    id: &mut u32,
+) -> u32 {
+    // SAFETY: the host reads the five within their lengths and writes one u32 to `id`.
+    unsafe {
+        proxy_grpc_call(
+            upstream.as_ptr(),
+            upstream.len(),
+            service.as_ptr(),
+            service.len(),
+            method.as_ptr(),
+            method.len(),
+            metadata.as_ptr(),
+            metadata.len(),
+            message.as_ptr(),
+            message.len(),
+            timeout_ms,
+            id,
+        )
+    }
+}
+
 pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> u32 {
     // SAFETY: the host only reads both, within their lengths.
     unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) }
@@ -182,6 +224,12 @@ pub(crate) fn header_pairs(hook: &Hook, map: u32) -> (u32, &[u8]) {
 pub(crate) fn buffer(hook: &Hook, kind: u32, start: usize, max: usize) -> (u32, &[u8]) {
     // SAFETY: as `property`.
     lent(hook, |out, len| unsafe { proxy_get_buffer_bytes(kind, start, max, out, len) })
+}
+
+pub(crate) fn status_text(hook: &Hook) -> (u32, &[u8]) {
+    let mut code = 0;
+    // SAFETY: as `property`; `code` takes one u32.
+    lent(hook, |out, len| unsafe { proxy_get_status(&raw mut code, out, len) })
 }
 
 pub(crate) fn shared_data<'h>(hook: &'h Hook, key: &str, cas: &mut u32) -> (u32, &'h [u8]) {

@@ -1,16 +1,14 @@
 //! HTTP requests to other clusters, awaited in the middle of an exchange.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::poll_fn;
-use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::headers::read_pairs;
 use crate::host::{self, Buffer, Hook, Map};
-use crate::link::current;
 use crate::pairs;
-use crate::waiting::Slot;
+use crate::waiting::Waiters;
 
 /// A request to a cluster.
 ///
@@ -109,13 +107,8 @@ impl Callout {
         if !DECLARED.with(Cell::get) {
             return Err(Error::new("this filter does not declare its callouts; write #[filter(callouts)]"));
         }
-        let slot = Rc::new(Slot::new());
         let token = self.dispatch()?;
-        WAITING.with(|waiting| {
-            let mut waiting = waiting.borrow_mut();
-            waiting.retain(|call| call.slot.strong_count() > 0);
-            waiting.push(Waiting { token, owner: current(), slot: Rc::downgrade(&slot) });
-        });
+        let slot = WAITING.with(|waiting| waiting.wait(token));
         let answer = poll_fn(|context| slot.poll(context)).await;
         answer.ok_or(Error::Callout { cluster: self.cluster, reason: "it was reset or its answer was too large" })
     }
@@ -181,16 +174,10 @@ impl Answer {
     }
 }
 
-struct Waiting {
-    token: u32,
-    owner: u32,
-    slot: Weak<Slot<Option<Answer>>>,
-}
-
 thread_local! {
     /// Whether answers can arrive: the module exports their hook.
     static DECLARED: Cell<bool> = const { Cell::new(false) };
-    static WAITING: RefCell<Vec<Waiting>> = const { RefCell::new(Vec::new()) };
+    static WAITING: Waiters<Option<Answer>> = const { Waiters::new() };
 }
 
 /// Says whether the filter exports the hook for answers.
@@ -200,12 +187,7 @@ pub(crate) fn declare(is_declared: bool) {
 
 /// Takes an answer in, inside `proxy_on_http_call_response`. Returns who waits for it; nobody, if it was given up.
 pub(crate) fn arrived(token: u32, headers: u32, body: usize) -> Option<u32> {
-    let call = WAITING.with(|waiting| {
-        let mut waiting = waiting.borrow_mut();
-        let index = waiting.iter().position(|call| call.token == token)?;
-        Some(waiting.swap_remove(index))
-    })?;
-    let slot = call.slot.upgrade()?;
+    let (owner, slot) = WAITING.with(|waiting| waiting.take(token))?;
     let answer = (headers > 0).then(|| {
         let hook = Hook::running();
         let bytes = if body > 0 {
@@ -216,5 +198,5 @@ pub(crate) fn arrived(token: u32, headers: u32, body: usize) -> Option<u32> {
         Answer { headers: read_pairs(Map::Callout), body: bytes.into_owned() }
     });
     slot.fill(answer);
-    Some(call.owner)
+    Some(owner)
 }

@@ -19,7 +19,7 @@ use crate::message::{Request, Response};
 use crate::next::Next;
 use crate::settle::{CONTINUE, PAUSE, Via, arrived, attempt, mapped, settle};
 use crate::view::LogView;
-use crate::{callout, sleep};
+use crate::{callout, grpc, sleep};
 
 /// States kept for the next exchanges.
 const SPARE: usize = 64;
@@ -34,6 +34,8 @@ pub(crate) trait Hooks {
     fn log(&self, id: u32);
     fn delete(&self, id: u32);
     fn http_call_response(&self, token: u32, headers: u32, body: usize);
+    fn grpc_receive(&self, token: u32, length: usize);
+    fn grpc_close(&self, token: u32, status: u32);
     fn tick(&self, root: u32);
     fn foreign_function(&self, function: u32);
 }
@@ -41,6 +43,7 @@ pub(crate) trait Hooks {
 /// Tells callouts and timers whether the filter exports their hooks.
 pub(crate) fn declare<F: Filter>() {
     callout::declare(F::USES.callouts);
+    grpc::declare(F::USES.grpc);
     sleep::declare(F::USES.sleep);
 }
 
@@ -215,6 +218,22 @@ where
     fn http_call_response(&self, token: u32, headers: u32, body: usize) {
         if F::USES.callouts
             && let Some(owner) = callout::arrived(token, headers, body)
+        {
+            self.resume(owner);
+        }
+    }
+
+    fn grpc_receive(&self, token: u32, length: usize) {
+        if F::USES.grpc
+            && let Some(owner) = grpc::received(token, length)
+        {
+            self.resume(owner);
+        }
+    }
+
+    fn grpc_close(&self, token: u32, status: u32) {
+        if F::USES.grpc
+            && let Some(owner) = grpc::closed(token, status)
         {
             self.resume(owner);
         }

@@ -40,6 +40,9 @@ pub enum Error {
         /// Why, as far as the host says.
         reason: &'static str,
     },
+    /// A gRPC callout failed.
+    #[error(transparent)]
+    Grpc(#[from] crate::grpc::GrpcError),
     /// A handle was used after its exchange had moved on.
     #[error("the exchange has moved on: this message can no longer be read or changed")]
     Gone,
@@ -59,7 +62,7 @@ impl Error {
     pub fn status(&self) -> u16 {
         match self {
             Self::BodyTooLarge { .. } => 413,
-            Self::Callout { .. } => 502,
+            Self::Callout { .. } | Self::Grpc(_) => 502,
             _ => 500,
         }
     }

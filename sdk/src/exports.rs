@@ -82,6 +82,14 @@ pub fn http_call_response(token: u32, headers: u32, body: usize) {
     hook((), |hooks| hooks.http_call_response(token, headers, body));
 }
 
+pub fn grpc_receive(token: u32, length: usize) {
+    hook((), |hooks| hooks.grpc_receive(token, length));
+}
+
+pub fn grpc_close(token: u32, status: u32) {
+    hook((), |hooks| hooks.grpc_close(token, status));
+}
+
 pub fn tick(root: u32) {
     hook((), |hooks| hooks.tick(root));
 }

@@ -98,6 +98,7 @@ pub struct Uses {
     pub request_body: bool,
     pub response_body: bool,
     pub callouts: bool,
+    pub grpc: bool,
     pub sleep: bool,
     pub ticks: bool,
     pub log: bool,

@@ -39,6 +39,7 @@ pub(crate) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
     Callout = 4,
+    GrpcMessage = 5,
     PluginConfiguration = 7,
     ForeignCall = 8,
 }
@@ -131,6 +132,24 @@ pub(crate) fn set_effective_context(id: u32) -> Result<()> {
 pub(crate) fn http_call(upstream: &str, headers: &[u8], body: &[u8], timeout_ms: u32) -> Result<u32> {
     let mut id = 0;
     check("http_call", raw::http_call(upstream, headers, body, timeout_ms, &mut id)).map(|()| id)
+}
+
+pub(crate) fn grpc_call(
+    cluster: &str,
+    service: &str,
+    method: &str,
+    metadata: &[u8],
+    message: &[u8],
+    timeout_ms: u32,
+) -> Result<u32> {
+    let mut id = 0;
+    let status = raw::grpc_call(cluster, [service, method], metadata, message, timeout_ms, &mut id);
+    check("grpc_call", status).map(|()| id)
+}
+
+/// The text of the last callout's status.
+pub(crate) fn status_text(hook: &Hook) -> Result<Lent<'_>> {
+    given("get_status", raw::status_text(hook))
 }
 
 pub(crate) fn set_tick_period(milliseconds: u32) -> Result<()> {

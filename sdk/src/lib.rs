@@ -42,6 +42,7 @@ mod error;
 #[doc(hidden)]
 pub mod exports;
 mod filter;
+pub mod grpc;
 mod headers;
 mod host;
 mod ids;

@@ -34,10 +34,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use exchange::Exchange;
-pub use outcome::{Answer, LogLine, Message, Outcome, Reply, Sent};
+pub use outcome::{Answer, GrpcSent, LogLine, Message, Outcome, Reply, Sent};
 
 use crate::config::Problem;
 use crate::dispatch::{self, Hooks};
+use crate::grpc::GrpcError;
 use crate::properties::Path;
 use world::World;
 
@@ -143,6 +144,12 @@ impl<F: crate::Filter> Filter<F> {
         self.world.with(|state| state.answers.insert(cluster.to_owned(), Rc::new(answer)));
     }
 
+    /// Adds a cluster that answers gRPC callouts so, with a message or a failure. A callout to one without answers is
+    /// refused.
+    pub fn answer_grpc(&self, cluster: &str, answer: impl Fn(&GrpcSent) -> Result<Vec<u8>, GrpcError> + 'static) {
+        self.world.with(|state| state.grpc_answers.insert(cluster.to_owned(), Rc::new(answer)));
+    }
+
     /// The value of a counter or gauge, or how many values a histogram took.
     #[must_use]
     pub fn metric(&self, series: &str) -> Option<u64> {
@@ -185,8 +192,30 @@ impl<F: crate::Filter> Filter<F> {
         }
     }
 
-    /// Answers the oldest callout; false if there is none.
+    /// Answers a callout, the oldest of its kind; false if there is none.
     fn answer_one(&self) -> bool {
+        self.answer_http() || self.answer_one_grpc()
+    }
+
+    fn answer_one_grpc(&self) -> bool {
+        let Some((token, sent)) = self.world.with(|state| state.take_grpc_callout()) else { return false };
+        let answer = self.world.with(|state| state.grpc_answers.get(&sent.cluster).cloned());
+        match answer.map(|answer| answer(&sent)) {
+            Some(Ok(message)) => {
+                let length = message.len();
+                self.world.with(|state| state.grpc_answer = message);
+                self.hooks.grpc_receive(token, length);
+            }
+            Some(Err(GrpcError { status, message })) => {
+                self.world.with(|state| state.grpc_status = message);
+                self.hooks.grpc_close(token, status);
+            }
+            None => self.hooks.grpc_close(token, crate::grpc::UNAVAILABLE),
+        }
+        true
+    }
+
+    fn answer_http(&self) -> bool {
         let Some((token, sent)) = self.world.with(|state| state.take_callout()) else { return false };
         let answer = self.world.with(|state| state.answers.get(&sent.cluster).cloned());
         let (headers, body) = match answer.map(|answer| answer(&sent)) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sidegate_sdk::log::Level;
 use sidegate_sdk::testing::{Answer, Filter as Run, Host};
 use sidegate_sdk::{
-    Bodies, Callout, Error, Filter, Mode, Next, Request, Response, Result, Setup, config, filter, shared, sleep,
+    Bodies, Callout, Error, Filter, Mode, Next, Request, Response, Result, Setup, config, filter, grpc, shared, sleep,
 };
 
 /// A filter whose behaviour is chosen by the path.
@@ -239,4 +239,47 @@ fn a_callout_that_was_not_declared_is_an_error_and_no_hang() {
     let outcome = filter.get("/").run();
     assert_eq!(outcome.status(), 500);
     assert!(outcome.logs()[0].text.contains("#[filter(callouts)]"));
+}
+
+/// Asks a gRPC service what to say.
+#[config]
+struct Asks {}
+
+#[filter]
+impl Filter for Asks {
+    async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
+        let cluster = req.headers().get("x-cluster").unwrap_or("words".into()).to_string();
+        let limit = Duration::from_millis(300);
+        let first = grpc::call(&cluster, "shop.Words", "First", &[("x-a", "1")], req.path(), limit).await?;
+        let second = grpc::call(&cluster, "shop.Words", "Second", &[], first.message(), limit).await?;
+        req.headers_mut().set("x-words", String::from_utf8_lossy(second.message()))?;
+        next.run(req).await
+    }
+}
+
+fn asks() -> Run<Asks> {
+    let filter = Run::<Asks>::configure("").unwrap();
+    filter.answer_grpc("words", |sent| match sent.message.as_slice() {
+        b"/bad" => Err(grpc::GrpcError { status: grpc::PERMISSION_DENIED, message: "not you".into() }),
+        message => Ok([message, b"+", sent.method.as_bytes()].concat()),
+    });
+    filter
+}
+
+#[test]
+fn grpc_callouts_hold_the_request_one_after_the_other() {
+    let outcome = asks().get("/x").run();
+    assert_eq!(outcome.request().unwrap().header("x-words"), Some("/x+First+Second"));
+    let sent = outcome.grpc_callouts();
+    assert_eq!((sent.len(), sent[0].service.as_str(), sent[0].timeout), (2, "shop.Words", Duration::from_millis(300)));
+    assert_eq!((sent[0].metadata.as_slice(), sent[1].metadata.len()), (&[("x-a".into(), "1".into())][..], 0));
+}
+
+#[test]
+fn a_grpc_call_that_fails_says_why() {
+    let outcome = asks().get("/bad").run();
+    assert_eq!(outcome.status(), 502);
+    assert_eq!(outcome.logs()[0].text, "the gRPC call failed with status 7: not you");
+    let outcome = asks().get("/x").header("x-cluster", "nobody").run();
+    assert!(outcome.logs()[0].text.contains("the host refused grpc_call: parse failure"), "{:?}", outcome.logs());
 }

@@ -13,6 +13,14 @@ const IMPORTS: &str = r#"
   (import "env" "proxy_set_shared_data" (func $set_shared (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_define_metric" (func $define_metric (param i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
+  (import "env" "proxy_get_buffer_bytes" (func $get_buffer (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_get_status" (func $get_status (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_effective_context" (func $set_context (param i32) (result i32)))
+  (import "env" "proxy_grpc_call" (func $grpc_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_grpc_stream" (func $grpc_stream (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_grpc_send" (func $grpc_send (param i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_grpc_cancel" (func $grpc_cancel (param i32) (result i32)))
+  (import "env" "proxy_grpc_close" (func $grpc_close (param i32) (result i32)))
   (import "env" "proxy_send_local_response"
     (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
 "#;
@@ -44,6 +52,8 @@ pub(crate) fn guest(hooks: &[(&str, &str)]) -> Vec<u8> {
             "vm_start" | "configure" => (2, "#1"),
             "context_create" => (2, ""),
             "request_headers" | "response_headers" | "request_body" | "response_body" => (3, "#0"),
+            "grpc_receive" | "grpc_close" => (3, ""),
+            "grpc_receive_initial_metadata" | "grpc_receive_trailing_metadata" => (3, ""),
             "log" | "tick" | "delete" => (1, ""),
             "done" => (1, "#1"),
             other => panic!("no hook {other}"),

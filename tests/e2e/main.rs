@@ -16,6 +16,7 @@ mod command;
 mod filter_trace;
 mod frames;
 mod grpc;
+mod grpc_callouts;
 mod guarded;
 mod guest;
 mod h2_origin;

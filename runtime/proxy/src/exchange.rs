@@ -60,6 +60,8 @@ pub enum BodyError {
     Stopped,
     #[error("no progress for too long")]
     Stalled,
+    #[error("the callout was cancelled")]
+    Cancelled(#[source] h2::Error),
 }
 
 /// The exchange is reset without an answer.
@@ -312,6 +314,7 @@ impl Exchange {
                 timeout: view.steering.timeout,
                 retries,
                 version: view.facts.protocol,
+                only_http2: false,
                 grpc: self.grpc,
                 cluster,
             })
@@ -365,7 +368,10 @@ impl Exchange {
                 RequestBody::Pumped { .. } => {
                     request.headers_mut().remove(http::header::CONTENT_LENGTH);
                 }
-                RequestBody::Full(None) | RequestBody::Direct { .. } | RequestBody::Empty => {}
+                RequestBody::Full(None)
+                | RequestBody::Messages(_)
+                | RequestBody::Direct { .. }
+                | RequestBody::Empty => {}
             }
             upstream::address_request(&mut request, path, authority, target, upgrade, trailers)?;
             Ok(request)

@@ -39,12 +39,15 @@ pub struct Target {
     pub retries: RetryPolicy,
     /// The version that the client speaks.
     pub version: Version,
+    /// HTTP/2 whatever the cluster's protocol: gRPC callouts.
+    pub only_http2: bool,
     pub grpc: bool,
 }
 
 impl Target {
     fn http2(&self) -> bool {
         match self.cluster.protocol {
+            _ if self.only_http2 => true,
             Protocol::Http1 => false,
             Protocol::Http2 => true,
             Protocol::Auto => self.version == Version::HTTP_2,

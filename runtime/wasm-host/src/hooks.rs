@@ -1,5 +1,6 @@
 //! Typed calls into the guest: one function per exported hook.
 
+mod grpc;
 mod message;
 mod name;
 
@@ -11,6 +12,7 @@ use crate::state::Delivery;
 use crate::vm::Vm;
 
 pub use crate::state::CalloutAnswer;
+pub use grpc::Metadata;
 pub use message::{BodyAction, HeadersAction};
 pub use name::Hook;
 
@@ -61,6 +63,10 @@ impl<H: Host> Vm<H> {
             Hook::Tick => exports.tick.is_some(),
             Hook::QueueReady => exports.queue_ready.is_some(),
             Hook::CalloutResponse => exports.callout_response.is_some(),
+            Hook::GrpcInitialMetadata => exports.grpc_initial_metadata.is_some(),
+            Hook::GrpcReceive => exports.grpc_receive.is_some(),
+            Hook::GrpcTrailingMetadata => exports.grpc_trailing_metadata.is_some(),
+            Hook::GrpcClose => exports.grpc_close.is_some(),
             Hook::ForeignFunction => exports.foreign_function.is_some(),
             Hook::ContextCreate => exports.context_create.is_some(),
             Hook::Start | Hook::VmStart | Hook::Configure => true,
@@ -174,12 +180,10 @@ impl<H: Host> Vm<H> {
     ) -> Result<(), Fault> {
         let Self { core, exports } = self;
         let state = core.store.data_mut();
-        let Some(at) = state.calls.iter().position(|(call, _)| *call == id) else { return Ok(()) };
-        if let (_, Some(context)) = state.calls.swap_remove(at)
-            && let Some(context) = state.contexts.stream_mut(context)
-        {
-            context.callouts = context.callouts.saturating_sub(1);
+        if !state.calls.end(id, &mut state.contexts) {
+            return Ok(());
         }
+        state.calls.forget(id);
         let Some(function) = &exports.callout_response else { return Ok(()) };
         state.last_status = match &answer {
             Ok(_) => (0, String::new()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::abi::{Direction, LogLevel, MapType, MetricKind, Status};
 use crate::context::Open;
 use crate::event::Event;
+use crate::grpc::{GrpcCallout, GrpcStep};
 use crate::shared::Shared;
 use crate::vm::VmSpec;
 
@@ -33,6 +34,18 @@ pub trait Host: Send + 'static {
     fn tick(&mut self, spec: &VmSpec, period: Option<Duration>);
     /// Takes a callout to be sent after the hook. The answer comes back through `Vm::callout_response` under `id`.
     fn dispatch(&mut self, spec: &VmSpec, id: u32, stream: Option<StreamKey>, call: Callout) -> Result<(), Status>;
+
+    /// Takes a gRPC call to be made after the hook; `ParseFailure` for a cluster that is unknown. What it brings comes
+    /// back through the `grpc_` hooks of `Vm` under `id`.
+    fn dispatch_grpc(
+        &mut self,
+        spec: &VmSpec,
+        id: u32,
+        stream: Option<StreamKey>,
+        call: GrpcCallout,
+    ) -> Result<(), Status>;
+    /// Takes what the guest does with a gRPC call that it dispatched.
+    fn steer_grpc(&mut self, spec: &VmSpec, id: u32, step: GrpcStep);
 
     /// Resolves a metric to a handle of this worker; the same name and kind give the same series.
     fn metric(&mut self, spec: &VmSpec, kind: MetricKind, name: &str) -> Result<u32, Status>;

@@ -2,6 +2,7 @@
 
 mod call;
 mod calls;
+mod grpc;
 mod linked;
 mod maps;
 mod services;
@@ -83,11 +84,11 @@ pub(crate) fn table<H: Host>(engine: &wasmtime::Engine, abi: AbiVersion) -> wasm
     }
     link(l, Call::CalloutStatus, calls::status::<H>)?;
     link(l, Call::HttpCallout, calls::http_call::<H>)?;
-    link(l, Call::GrpcCallout, calls::grpc_call::<H>)?;
-    link(l, Call::GrpcStream, calls::grpc_stream::<H>)?;
-    link(l, Call::GrpcSend, calls::grpc_send::<H>)?;
-    link(l, Call::GrpcCancel, calls::grpc_cancel::<H>)?;
-    link(l, Call::GrpcClose, calls::grpc_close::<H>)?;
+    link(l, Call::GrpcCallout, grpc::grpc_call::<H>)?;
+    link(l, Call::GrpcStream, grpc::grpc_stream::<H>)?;
+    link(l, Call::GrpcSend, grpc::grpc_send::<H>)?;
+    link(l, Call::GrpcCancel, grpc::grpc_cancel::<H>)?;
+    link(l, Call::GrpcClose, grpc::grpc_close::<H>)?;
     link(l, Call::SharedData, services::shared_data::<H>)?;
     link(l, Call::SetSharedData, services::set_shared_data::<H>)?;
     link(l, Call::RegisterQueue, services::register_queue::<H>)?;

@@ -10,10 +10,12 @@
 //! guest), [`event`] (what passed the door), `memory` and [`pairs`] (its memory), [`limits`] (every bound), [`shared`] (what VMs share).
 
 pub mod abi;
+mod calls;
 pub mod context;
 pub mod engine;
 pub mod event;
 pub mod fault;
+pub mod grpc;
 pub mod hooks;
 pub mod host;
 mod hostcalls;
@@ -32,6 +34,7 @@ pub use context::{ContextId, Open};
 pub use engine::{Engine, Policy, compile};
 pub use event::Event;
 pub use fault::{Fault, FaultReason};
+pub use grpc::{GrpcCallout, GrpcMessage, GrpcStatus, GrpcStep};
 pub use hooks::{BodyAction, HeadersAction};
 pub use host::{Callout, Headers, Host, LocalReply, Stream, StreamKey};
 pub use module::{LoadError, Module};

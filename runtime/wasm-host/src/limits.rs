@@ -56,6 +56,12 @@ pub const WRITE_LINES: u32 = 256;
 pub const PROPERTY_BYTES: usize = 64 << 10;
 /// Bytes of the host's reusable copy buffer that are kept between hostcalls.
 pub const COPY_KEPT: usize = 64 << 10;
+/// Callouts of one VM that may be under way at the same time, over all exchanges.
+pub const CALLS: usize = 4096;
+/// Messages, and their bytes, of one gRPC stream that wait for the upstream; also the bytes of one message that is
+/// sent. gRPC's own default for a message.
+pub const GRPC_QUEUE_MESSAGES: usize = 256;
+pub const GRPC_QUEUE_BYTES: usize = 4 << 20;
 /// Metrics that one VM may define, over all kinds; the host's series quota usually bites first.
 pub const METRIC_IDS: usize = 1 << 16;
 /// Items in one queue, and bytes of one item.

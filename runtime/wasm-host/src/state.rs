@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
+use crate::calls::Calls;
 use crate::context::Contexts;
 use crate::event::{Event, Recent, Sampler};
 use crate::hooks::Hook;
@@ -33,10 +34,7 @@ pub(crate) struct State<H> {
     pub(crate) watched: bool,
     pub(crate) recent: Recent,
     pub(crate) sampler: Sampler,
-    /// The id the next callout gets; ids step by four, the low bits are the kind of call.
-    pub(crate) next_call: u32,
-    /// Callouts that wait for their answer: id and the stream they were sent for.
-    pub(crate) calls: Vec<(u32, Option<crate::context::ContextId>)>,
+    pub(crate) calls: Calls,
     /// Text that the guest wrote to stdout and stderr without a line end so far, and whether there is any.
     pub(crate) stdio: [Vec<u8>; 2],
     pub(crate) stdio_pending: bool,
@@ -89,6 +87,9 @@ pub(crate) enum Delivery {
     VmConfiguration,
     PluginConfiguration,
     Callout(CalloutAnswer),
+    GrpcInitial(Vec<(Vec<u8>, Vec<u8>)>),
+    GrpcMessage(Vec<u8>),
+    GrpcTrailing(Vec<(Vec<u8>, Vec<u8>)>),
     Foreign(Vec<u8>),
 }
 
@@ -175,8 +176,7 @@ impl<H: Host> State<H> {
             watched: false,
             recent: Recent::new(),
             sampler,
-            next_call: 0,
-            calls: Vec::new(),
+            calls: Calls::default(),
             stdio: [Vec::new(), Vec::new()],
             stdio_pending: false,
             root_pending_done: false,

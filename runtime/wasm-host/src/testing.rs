@@ -18,6 +18,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::abi::{LogLevel, MetricKind, Status};
 use crate::event::Event;
+use crate::grpc::{GrpcCallout, GrpcStep};
 use crate::host::{Callout, Host, Stream, StreamKey};
 use crate::shared::Shared;
 use crate::vm::VmSpec;
@@ -46,6 +47,10 @@ pub struct World {
     /// Clusters that callouts may name.
     pub clusters: Vec<String>,
     pub callouts: Vec<Dispatched>,
+    /// gRPC calls that were begun: id, exchange, call.
+    pub grpc_calls: Vec<(u32, Option<StreamKey>, GrpcCallout)>,
+    /// What was done with them. A message takes up room in its stream's queue as long as it stands here.
+    pub grpc_steps: Vec<(u32, GrpcStep)>,
     /// By handle.
     pub metrics: Vec<Metric>,
     /// Series that may exist; one more is answered with "internal failure". Default 1,000.
@@ -110,6 +115,8 @@ impl Default for FakeHost {
             ticks: Vec::new(),
             clusters: Vec::new(),
             callouts: Vec::new(),
+            grpc_calls: Vec::new(),
+            grpc_steps: Vec::new(),
             metrics: Vec::new(),
             max_metrics: 1000,
             shared: Arc::default(),
@@ -231,6 +238,22 @@ impl Host for FakeHost {
         }
         self.callouts.push(Dispatched { id, stream, call });
         Ok(())
+    }
+    fn dispatch_grpc(
+        &mut self,
+        _spec: &VmSpec,
+        id: u32,
+        stream: Option<StreamKey>,
+        call: GrpcCallout,
+    ) -> Result<(), Status> {
+        if !self.clusters.contains(&call.cluster) {
+            return Err(Status::ParseFailure);
+        }
+        self.grpc_calls.push((id, stream, call));
+        Ok(())
+    }
+    fn steer_grpc(&mut self, _spec: &VmSpec, id: u32, step: GrpcStep) {
+        self.grpc_steps.push((id, step));
     }
 
     fn metric(&mut self, _spec: &VmSpec, kind: MetricKind, name: &str) -> Result<u32, Status> {

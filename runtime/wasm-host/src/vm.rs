@@ -335,6 +335,10 @@ impl<H: Host> Core<H> {
             response_body: bind.hook(Hook::ResponseBody)?,
             response_trailers: bind.hook(Hook::ResponseTrailers)?,
             callout_response: bind.hook(Hook::CalloutResponse)?,
+            grpc_initial_metadata: bind.hook(Hook::GrpcInitialMetadata)?,
+            grpc_receive: bind.hook(Hook::GrpcReceive)?,
+            grpc_trailing_metadata: bind.hook(Hook::GrpcTrailingMetadata)?,
+            grpc_close: bind.hook(Hook::GrpcClose)?,
             foreign_function: bind.hook(Hook::ForeignFunction)?,
             queue_ready: bind.hook(Hook::QueueReady)?,
             tick: bind.hook(Hook::Tick)?,
@@ -362,6 +366,10 @@ pub(crate) struct Exports {
     pub(crate) response_body: Option<TypedFunc<(u32, u32, u32), u32>>,
     pub(crate) response_trailers: Option<TypedFunc<(u32, u32), u32>>,
     pub(crate) callout_response: Option<CalloutFunc>,
+    pub(crate) grpc_initial_metadata: Option<GrpcFunc>,
+    pub(crate) grpc_receive: Option<GrpcFunc>,
+    pub(crate) grpc_trailing_metadata: Option<GrpcFunc>,
+    pub(crate) grpc_close: Option<GrpcFunc>,
     pub(crate) foreign_function: Option<TypedFunc<(u32, u32, u32), ()>>,
     pub(crate) queue_ready: Option<TypedFunc<(u32, u32), ()>>,
     pub(crate) tick: Option<TypedFunc<u32, ()>>,
@@ -372,6 +380,9 @@ pub(crate) struct Exports {
 
 /// Root, callout, and the sizes of headers, body and trailers.
 type CalloutFunc = TypedFunc<(u32, u32, u32, u32, u32), ()>;
+
+/// Root, call, and a size, a count or a status.
+type GrpcFunc = TypedFunc<(u32, u32, u32), ()>;
 
 /// Header hooks got their end-of-stream flag with ABI 0.2.0.
 pub(crate) enum HeadersFunc {

@@ -79,6 +79,8 @@ fn exported(uses: &Uses) -> Vec<&'static str> {
         (uses.log, "proxy_on_log"),
         (uses.state, "proxy_on_delete"),
         (uses.callouts, "proxy_on_http_call_response"),
+        (uses.grpc, "proxy_on_grpc_receive"),
+        (uses.grpc, "proxy_on_grpc_close"),
         (uses.ticks || uses.sleep, "proxy_on_tick"),
         (uses.sleep, "proxy_on_foreign_function"),
     ];
@@ -108,6 +110,10 @@ fn export(name: &str) -> TokenStream {
         "proxy_on_http_call_response" => quote! {
             (_: u32, token: u32, headers: u32, body: usize, _: u32) { exports::http_call_response(token, headers, body) }
         },
+        "proxy_on_grpc_receive" => {
+            quote! { (_: u32, token: u32, length: usize) { exports::grpc_receive(token, length) } }
+        }
+        "proxy_on_grpc_close" => quote! { (_: u32, token: u32, status: u32) { exports::grpc_close(token, status) } },
         "proxy_on_tick" => quote! { (root: u32) { exports::tick(root) } },
         _ => quote! { (_: u32, function: u32, _: usize) { exports::foreign_function(function) } },
     }

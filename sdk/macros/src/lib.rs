@@ -14,14 +14,14 @@ use crate::scan::Scan;
 ///
 /// The hooks follow from the code: no `handle`, no request hooks; only `next.forward`, no response hook; no `log`, no
 /// log hook. Where the code does not tell whether a callout is sent or a sleep is slept, their hooks are exported;
-/// `#[filter(callouts)]`, `#[filter(sleep)]` or both say it exactly.
+/// `#[filter(callouts)]` for HTTP, `#[filter(grpc)]`, `#[filter(sleep)]` or several of them say it exactly.
 #[proc_macro_attribute]
 pub fn filter(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let said = parse_macro_input!(arguments with Punctuated::<Ident, Token![,]>::parse_terminated);
     let mut block = parse_macro_input!(item as ItemImpl);
     for word in &said {
-        if word != "callouts" && word != "sleep" {
-            let problem = syn::Error::new(word.span(), "only `callouts` and `sleep` can be said here");
+        if word != "callouts" && word != "grpc" && word != "sleep" {
+            let problem = syn::Error::new(word.span(), "only `callouts`, `grpc` and `sleep` can be said here");
             return problem.to_compile_error().into();
         }
     }

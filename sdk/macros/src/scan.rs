@@ -42,6 +42,7 @@ pub(crate) struct Uses {
     pub(crate) request_body: bool,
     pub(crate) response_body: bool,
     pub(crate) callouts: bool,
+    pub(crate) grpc: bool,
     pub(crate) sleep: bool,
     pub(crate) ticks: bool,
     pub(crate) log: bool,
@@ -71,6 +72,7 @@ impl<'b> Scan<'b> {
             request_body: handle.is_some() && request_body,
             response_body: handle.is_some() && response_body,
             callouts: said_or_unclear("callouts"),
+            grpc: said_or_unclear("grpc"),
             sleep: said_or_unclear("sleep"),
             ticks: tick.is_some(),
             log: self.method("log").is_some(),
@@ -88,7 +90,7 @@ impl<'b> Scan<'b> {
 
 impl Uses {
     pub(crate) fn constant(&self) -> ImplItem {
-        let Self { handle, response, request_body, response_body, callouts, sleep, ticks, log, .. } = self;
+        let Self { handle, response, request_body, response_body, callouts, grpc, sleep, ticks, log, .. } = self;
         syn::parse_quote! {
             const USES: ::sidegate_sdk::private::Uses = ::sidegate_sdk::private::Uses {
                 handle: #handle,
@@ -96,6 +98,7 @@ impl Uses {
                 request_body: #request_body,
                 response_body: #response_body,
                 callouts: #callouts,
+                grpc: #grpc,
                 sleep: #sleep,
                 ticks: #ticks,
                 log: #log,

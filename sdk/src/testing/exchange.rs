@@ -64,6 +64,7 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
         let world = &self.filter.world;
         self.filter.enter();
         let (began, logged, called) = world.with(|state| (state.now, state.logs.len(), state.sent.len()));
+        let grpc_called = world.with(|state| state.grpc_sent.len());
         let bodies = F::body();
         let has_body = !self.request.body.is_empty();
         let id = world.with(|state| state.open(self.request.clone(), self.live.clone()));
@@ -112,6 +113,7 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
             properties: std::mem::take(&mut state.live.set),
             logs: state.logs.get(logged..).unwrap_or_default().to_vec(),
             callouts: state.sent.get(called..).unwrap_or_default().to_vec(),
+            grpc_callouts: state.grpc_sent.get(grpc_called..).unwrap_or_default().to_vec(),
             access_logs: std::mem::take(&mut state.live.access_logs),
             waited: Duration::from_nanos(state.now - began),
             is_hung,

@@ -10,11 +10,12 @@ use crate::log::Level;
 use crate::pairs;
 use crate::testing::ROOT;
 use crate::testing::world::{State, World};
-use crate::testing::{LogLine, Message, Reply, Sent};
+use crate::testing::{GrpcSent, LogLine, Message, Reply, Sent};
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const BAD_ARGUMENT: u32 = 2;
+const PARSE_FAILURE: u32 = 4;
 const CAS_MISMATCH: u32 = 8;
 
 thread_local! {
@@ -183,6 +184,7 @@ pub(crate) fn buffer(_: &Hook, kind: u32, start: usize, max: usize) -> (u32, Vec
             0 => &state.live.request.body,
             1 => &state.live.response.body,
             4 => &state.callout_answer.1,
+            5 => &state.grpc_answer,
             7 => &state.config,
             8 => &fired,
             _ => return (BAD_ARGUMENT, Vec::new()),
@@ -235,6 +237,39 @@ pub(crate) fn http_call(upstream: &str, headers: &[u8], body: &[u8], timeout_ms:
         state.pending.push((*id, sent));
         OK
     })
+}
+
+pub(crate) fn grpc_call(
+    upstream: &str,
+    [service, method]: [&str; 2],
+    metadata: &[u8],
+    message: &[u8],
+    timeout_ms: u32,
+    id: &mut u32,
+) -> u32 {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let sent = GrpcSent {
+        cluster: upstream.to_owned(),
+        service: service.to_owned(),
+        method: method.to_owned(),
+        metadata: pairs::decode(metadata).map(|(name, value)| (text(name), text(value))).collect(),
+        message: message.to_vec(),
+        timeout: Duration::from_millis(u64::from(timeout_ms)),
+    };
+    with(|state| {
+        if !state.grpc_answers.contains_key(upstream) {
+            return PARSE_FAILURE;
+        }
+        state.ids += 1;
+        *id = state.ids;
+        state.grpc_sent.push(sent.clone());
+        state.grpc_pending.push((*id, sent));
+        OK
+    })
+}
+
+pub(crate) fn status_text(_: &Hook) -> (u32, Vec<u8>) {
+    (OK, with(|state| state.grpc_status.clone().into_bytes()))
 }
 
 pub(crate) fn shared_data(_: &Hook, key: &str, cas: &mut u32) -> (u32, Vec<u8>) {

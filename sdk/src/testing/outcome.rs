@@ -68,6 +68,23 @@ pub struct Sent {
     pub timeout: Duration,
 }
 
+/// A gRPC callout that the filter sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcSent {
+    /// The cluster it went to.
+    pub cluster: String,
+    /// `package.Service`.
+    pub service: String,
+    /// The method's name.
+    pub method: String,
+    /// Metadata in order.
+    pub metadata: Vec<(String, String)>,
+    /// The message.
+    pub message: Vec<u8>,
+    /// How long it waits.
+    pub timeout: Duration,
+}
+
 /// A scripted answer to a callout.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
@@ -118,6 +135,7 @@ pub struct Outcome {
     pub(crate) properties: BTreeMap<String, Vec<u8>>,
     pub(crate) logs: Vec<LogLine>,
     pub(crate) callouts: Vec<Sent>,
+    pub(crate) grpc_callouts: Vec<GrpcSent>,
     pub(crate) access_logs: Vec<u32>,
     pub(crate) waited: Duration,
     pub(crate) is_hung: bool,
@@ -176,6 +194,12 @@ impl Outcome {
     #[must_use]
     pub fn callouts(&self) -> &[Sent] {
         &self.callouts
+    }
+
+    /// The gRPC callouts sent in this exchange.
+    #[must_use]
+    pub fn grpc_callouts(&self) -> &[GrpcSent] {
+        &self.grpc_callouts
     }
 
     /// Handles of the access logs that got a line.

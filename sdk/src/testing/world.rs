@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::config::Problem;
-use crate::testing::{Answer, LogLine, Message, Reply, Sent};
+use crate::grpc::GrpcError;
+use crate::testing::{Answer, GrpcSent, LogLine, Message, Reply, Sent};
 
 #[derive(Default)]
 pub(crate) struct World(RefCell<State>);
@@ -17,6 +18,7 @@ impl World {
 }
 
 type Answers = BTreeMap<String, Rc<dyn Fn(&Sent) -> Answer>>;
+type GrpcAnswers = BTreeMap<String, Rc<dyn Fn(&GrpcSent) -> Result<Vec<u8>, GrpcError>>>;
 
 #[derive(Default)]
 pub(crate) struct State {
@@ -27,8 +29,12 @@ pub(crate) struct State {
     pub(crate) logs: Vec<LogLine>,
     pub(crate) now: u64,
     pub(crate) answers: Answers,
+    pub(crate) grpc_answers: GrpcAnswers,
     pub(crate) sent: Vec<Sent>,
+    pub(crate) grpc_sent: Vec<GrpcSent>,
     pub(crate) callout_answer: (Vec<(String, String)>, Vec<u8>),
+    pub(crate) grpc_answer: Vec<u8>,
+    pub(crate) grpc_status: String,
     /// Kind and name of every metric; its id is its index.
     pub(crate) series: Vec<(u32, String)>,
     pub(crate) live: Live,
@@ -36,6 +42,7 @@ pub(crate) struct State {
     pub(crate) shared: BTreeMap<String, (Vec<u8>, u32)>,
     pub(crate) ids: u32,
     pub(crate) pending: Vec<(u32, Sent)>,
+    pub(crate) grpc_pending: Vec<(u32, GrpcSent)>,
     pub(crate) timers: Vec<(u32, u64)>,
     pub(crate) fired: u32,
     pub(crate) tick: Option<(u64, u64)>,
@@ -107,6 +114,10 @@ impl State {
 
     pub(crate) fn take_callout(&mut self) -> Option<(u32, Sent)> {
         (!self.pending.is_empty()).then(|| self.pending.remove(0))
+    }
+
+    pub(crate) fn take_grpc_callout(&mut self) -> Option<(u32, GrpcSent)> {
+        (!self.grpc_pending.is_empty()).then(|| self.grpc_pending.remove(0))
     }
 
     pub(crate) fn map(&mut self, map: u32) -> Option<&mut Vec<(String, String)>> {

@@ -31,7 +31,10 @@ impl Replay {
         match body {
             RequestBody::Empty => Some(Self::Empty),
             RequestBody::Full(Some(bytes)) => Some(Self::Full(bytes.clone())),
-            RequestBody::Full(None) | RequestBody::Direct { .. } | RequestBody::Pumped { .. } => None,
+            RequestBody::Full(None)
+            | RequestBody::Messages(_)
+            | RequestBody::Direct { .. }
+            | RequestBody::Pumped { .. } => None,
         }
     }
 

@@ -16,12 +16,15 @@ use super::occupancy::Busy;
 use super::reply::{Failure, Reply};
 use super::{BodyError, Exchange, Outcome};
 use crate::upstream::InFlight;
+use crate::upstream::callout::outgoing::Outgoing;
 
 /// A request's body on its way up.
 pub enum RequestBody {
     Empty,
     /// Made here: callouts.
     Full(Option<Bytes>),
+    /// The messages of a gRPC callout.
+    Messages(Outgoing),
     Direct {
         incoming: Incoming,
         exchange: Rc<Exchange>,
@@ -64,6 +67,11 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let (polled, stall, exchange) = match &mut *self {
             Self::Empty => return Poll::Ready(None),
+            Self::Messages(messages) => {
+                return messages
+                    .poll_frame(cx)
+                    .map(|next| next.map(|frame| frame.map(Frame::data).map_err(BodyError::Cancelled)));
+            }
             Self::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Direct { incoming, exchange, stall } => {
                 let polled = Pin::new(incoming).poll_frame(cx).map_err(BodyError::Peer);
@@ -108,6 +116,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_none(),
+            Self::Messages(messages) => messages.is_over(),
             Self::Direct { incoming, .. } => incoming.is_end_stream(),
             Self::Pumped { pump, .. } => pump.is_end_stream(),
         }
@@ -118,7 +127,7 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Direct { incoming, .. } => incoming.size_hint(),
-            Self::Pumped { .. } => SizeHint::default(),
+            Self::Messages(_) | Self::Pumped { .. } => SizeHint::default(),
         }
     }
 }

@@ -10,7 +10,7 @@ use sidegate_wasm_host::abi::{LogLevel, MetricKind, Status};
 use sidegate_wasm_host::event::HookRun;
 use sidegate_wasm_host::hooks::Hook;
 use sidegate_wasm_host::shared::Shared;
-use sidegate_wasm_host::{Callout, Event, Host, Stream, StreamKey, VmSpec, limits};
+use sidegate_wasm_host::{Callout, Event, GrpcCallout, GrpcStep, Host, Stream, StreamKey, VmSpec, limits};
 use slab::Slab;
 
 use crate::exchange::access_log::AccessLog;
@@ -139,6 +139,18 @@ pub enum Intent {
         id: u32,
         call: Callout,
     },
+    /// A gRPC call or stream.
+    Grpc {
+        tag: u64,
+        id: u32,
+        call: Box<GrpcCallout>,
+    },
+    /// What a guest does with one that it began.
+    GrpcStep {
+        tag: u64,
+        id: u32,
+        step: GrpcStep,
+    },
     /// A queue has an item for the VM of this identity.
     QueueReady {
         owner: u64,
@@ -156,7 +168,11 @@ impl Intent {
     /// The plugin use whose VM asked; `None` when it does not matter.
     pub fn tag(&self) -> Option<u64> {
         match self {
-            Self::Tick { tag, .. } | Self::Callout { tag, .. } | Self::Timer { tag, .. } => Some(*tag),
+            Self::Tick { tag, .. }
+            | Self::Callout { tag, .. }
+            | Self::Grpc { tag, .. }
+            | Self::GrpcStep { tag, .. }
+            | Self::Timer { tag, .. } => Some(*tag),
             Self::QueueReady { .. } => None,
         }
     }
@@ -319,6 +335,27 @@ impl Host for Box<Env> {
         }
         self.outbox.push(Intent::Callout { tag: spec.tag, id, call });
         Ok(())
+    }
+
+    fn dispatch_grpc(
+        &mut self,
+        spec: &VmSpec,
+        id: u32,
+        stream: Option<StreamKey>,
+        call: GrpcCallout,
+    ) -> Result<(), Status> {
+        if self.clusters.find(&call.cluster).is_none() {
+            return Err(Status::ParseFailure);
+        }
+        if let Some(view) = stream.and_then(|key| self.view(key)) {
+            view.asked.called_out = true;
+        }
+        self.outbox.push(Intent::Grpc { tag: spec.tag, id, call: Box::new(call) });
+        Ok(())
+    }
+
+    fn steer_grpc(&mut self, spec: &VmSpec, id: u32, step: GrpcStep) {
+        self.outbox.push(Intent::GrpcStep { tag: spec.tag, id, step });
     }
 
     fn metric(&mut self, spec: &VmSpec, kind: MetricKind, name: &str) -> Result<u32, Status> {

@@ -1,6 +1,8 @@
 //! The VMs of one worker: which one serves, what takes its place after a fault, and what guests asked for that happens
 //! outside of exchanges (ticks, timers, callouts, queues).
 
+mod callouts;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -45,6 +47,8 @@ pub struct VmSlot {
 struct Tasks {
     tick: Option<AbortHandle>,
     timers: usize,
+    /// gRPC calls of the VM that serves, by id.
+    grpc: HashMap<u32, callouts::Open>,
 }
 
 /// Which hooks the VMs of a slot have, as bits.
@@ -151,13 +155,10 @@ impl VmSlot {
                 }
             }
         });
-        let serving = self.current.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, vm));
-        if !serving {
+        if !self.serves(vm) {
             return;
         }
-        if let Some(tick) = self.tasks.borrow_mut().tick.take() {
-            tick.abort();
-        }
+        self.end_tasks();
         // What it asked for last must not be done in the name of its successor.
         let tag = spec.tag;
         worker.with_env(|env| env.outbox.retain(|intent| intent.tag() != Some(tag)));
@@ -256,13 +257,25 @@ impl VmSlot {
             while !finished && Instant::now() < until && !vm.borrow().is_finished() && !vm.borrow().is_dead() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            if let Some(tick) = slot.tasks.borrow_mut().tick.take() {
-                tick.abort();
-            }
+            slot.end_tasks();
             let _ = worker.call(&vm, |vm, env| vm.delete_root(env));
             slot.current.borrow_mut().take();
             worker.forget(slot.plugin.spec.tag);
         });
+    }
+
+    /// Whether this is the VM that serves.
+    fn serves(&self, vm: &VmHandle) -> bool {
+        self.current.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, vm))
+    }
+
+    /// Ends what goes on for a VM that has ended.
+    fn end_tasks(&self) {
+        let mut tasks = self.tasks.borrow_mut();
+        if let Some(tick) = tasks.tick.take() {
+            tick.abort();
+        }
+        tasks.grpc.clear();
     }
 
     fn set_tick(self: &Rc<Self>, worker: &Rc<Worker>, period: Option<Duration>) {
@@ -316,16 +329,6 @@ impl VmSlot {
             self.after(worker, &vm, result);
         }
     }
-
-    fn callout(self: Rc<Self>, worker: &Rc<Worker>, id: u32, call: sidegate_wasm_host::Callout) {
-        let Some(vm) = self.current() else { return };
-        let worker = worker.clone();
-        tokio::task::spawn_local(async move {
-            let answer = crate::upstream::callout::send(&worker, call).await;
-            let result = worker.call(&vm, |vm, env| vm.callout_response(env, id, answer));
-            self.after(&worker, &vm, result);
-        });
-    }
 }
 
 /// All slots of a worker by tag, also those of older snapshots that still serve.
@@ -349,6 +352,16 @@ impl Worker {
                 Intent::Callout { tag, id, call } => {
                     if let Some(slot) = self.slot(tag) {
                         slot.callout(self, id, call);
+                    }
+                }
+                Intent::Grpc { tag, id, call } => {
+                    if let Some(slot) = self.slot(tag) {
+                        slot.grpc(self, id, *call);
+                    }
+                }
+                Intent::GrpcStep { tag, id, step } => {
+                    if let Some(slot) = self.slot(tag) {
+                        slot.grpc_step(id, step);
                     }
                 }
                 Intent::QueueReady { owner, queue } => self.send_queue_ready(owner, queue),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use sidegate_wasm_host::abi::{Direction, LogLevel, MapType, MetricKind, Status};
 use sidegate_wasm_host::shared::Shared;
 use sidegate_wasm_host::testing::thread_cpu;
-use sidegate_wasm_host::{Callout, Event, Headers, Host, LocalReply, Open, Stream, StreamKey, VmSpec};
+use sidegate_wasm_host::{
+    Callout, Event, GrpcCallout, GrpcStep, Headers, Host, LocalReply, Open, Stream, StreamKey, VmSpec,
+};
 
 pub(crate) const STREAM: StreamKey = 1;
 
@@ -80,6 +82,11 @@ impl Host for Worker {
     fn dispatch(&mut self, _spec: &VmSpec, _id: u32, _stream: Option<StreamKey>, _call: Callout) -> Result<(), Status> {
         Err(Status::BadArgument)
     }
+    fn dispatch_grpc(&mut self, _: &VmSpec, _: u32, _: Option<StreamKey>, _: GrpcCallout) -> Result<(), Status> {
+        Err(Status::ParseFailure)
+    }
+    fn steer_grpc(&mut self, _: &VmSpec, _: u32, _: GrpcStep) {}
+
     fn metric(&mut self, _spec: &VmSpec, _kind: MetricKind, _name: &str) -> Result<u32, Status> {
         Ok(0)
     }

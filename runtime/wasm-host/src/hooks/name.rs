@@ -18,6 +18,10 @@ pub enum Hook {
     ResponseBody,
     ResponseTrailers,
     CalloutResponse,
+    GrpcInitialMetadata,
+    GrpcReceive,
+    GrpcTrailingMetadata,
+    GrpcClose,
     ForeignFunction,
     QueueReady,
     Tick,
@@ -27,7 +31,7 @@ pub enum Hook {
 }
 
 impl Hook {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Start,
         Self::VmStart,
         Self::Configure,
@@ -39,6 +43,10 @@ impl Hook {
         Self::ResponseBody,
         Self::ResponseTrailers,
         Self::CalloutResponse,
+        Self::GrpcInitialMetadata,
+        Self::GrpcReceive,
+        Self::GrpcTrailingMetadata,
+        Self::GrpcClose,
         Self::ForeignFunction,
         Self::QueueReady,
         Self::Tick,
@@ -74,6 +82,10 @@ impl Hook {
             Self::ResponseBody => "proxy_on_response_body",
             Self::ResponseTrailers => "proxy_on_response_trailers",
             Self::CalloutResponse => "proxy_on_http_call_response",
+            Self::GrpcInitialMetadata => "proxy_on_grpc_receive_initial_metadata",
+            Self::GrpcReceive => "proxy_on_grpc_receive",
+            Self::GrpcTrailingMetadata => "proxy_on_grpc_receive_trailing_metadata",
+            Self::GrpcClose => "proxy_on_grpc_close",
             Self::ForeignFunction => "proxy_on_foreign_function",
             Self::QueueReady => "proxy_on_queue_ready",
             Self::Tick => "proxy_on_tick",
@@ -104,6 +116,7 @@ impl Hook {
             Self::RequestHeaders | Self::ResponseHeaders | Self::RequestBody | Self::ResponseBody => (3, true),
             Self::ContextCreate | Self::QueueReady => (2, false),
             Self::CalloutResponse => (5, false),
+            Self::GrpcInitialMetadata | Self::GrpcReceive | Self::GrpcTrailingMetadata | Self::GrpcClose => (3, false),
             Self::ForeignFunction => (3, false),
             Self::Tick | Self::Log | Self::Delete => (1, false),
             Self::Done => (1, true),

@@ -6,14 +6,13 @@ use wasmtime::Caller;
 
 use super::answer;
 use crate::abi::Status;
+use crate::calls::Kind;
 use crate::context::ContextId;
-use crate::host::{Callout, Host};
+use crate::host::{Callout, Host, StreamKey};
 use crate::memory::{give, slice, split, write_u32};
 use crate::pairs;
 use crate::state::State;
-
-/// Callouts of one VM that may wait for their answer at the same time, over all exchanges.
-const CALLS_PER_VM: usize = 4096;
+use crate::vm::VmSpec;
 
 //= proxy-wasm 0.2.1 #proxy_http_call: ids step by four; the cluster must exist and :method, :path and :authority be
 //= given, else "bad argument". The id is written before anything is sent, so a bad pointer sends nothing.
@@ -50,34 +49,28 @@ pub(super) fn http_call<H: Host>(
         if !complete {
             return Err(Status::BadArgument);
         }
-        let id = send(state, call)?;
+        let id = start(state, Kind::Http, |host, spec, id, stream| host.dispatch(spec, id, stream, call))?;
         write_u32(memory, out_id, id)
     })())
 }
 
-fn send<H: Host>(state: &mut State<H>, call: Callout) -> Result<u32, Status> {
+/// Starts a callout within the quotas; `dispatch` hands it to the proxy under its id.
+pub(super) fn start<H: Host>(
+    state: &mut State<H>,
+    kind: Kind,
+    dispatch: impl FnOnce(&mut H, &VmSpec, u32, Option<StreamKey>) -> Result<(), Status>,
+) -> Result<u32, Status> {
     let acting = ContextId(state.contexts.acting());
-    let limit = state.spec.limits.callouts;
-    let stream = match state.contexts.stream_mut(acting) {
-        Some(context) if context.callouts >= limit => return Err(Status::InternalFailure),
-        Some(context) => Some(context.stream),
-        None => None,
-    };
-    if state.calls.len() >= CALLS_PER_VM {
-        return Err(Status::InternalFailure);
-    }
-    let id = state.next_call.wrapping_add(4).max(4);
+    let context = state.contexts.stream_mut(acting).map(|context| (context.stream, context.callouts));
+    let id = state.calls.admit(kind, context.map(|(_, callouts)| callouts), state.spec.limits.callouts)?;
     let spec = state.spec.clone();
-    state.host.dispatch(&spec, id, stream, call)?;
-    state.next_call = id;
-    state.calls.push((id, stream.map(|_| acting)));
-    if let Some(context) = state.contexts.stream_mut(acting) {
-        context.callouts += 1;
-    }
+    dispatch(&mut state.host, &spec, id, context.map(|(stream, _)| stream))?;
+    state.calls.begin(id, context.map(|_| acting), &mut state.contexts);
     Ok(id)
 }
 
-fn owned(serialized: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// A serialized map with names in lower case; a malformed one is empty.
+pub(super) fn owned(serialized: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let pairs = pairs::decode(serialized).unwrap_or_default();
     pairs.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())).collect()
 }
@@ -98,81 +91,4 @@ pub(super) fn status<H: Host>(
         Ok(())
     })?;
     Ok(status as u32)
-}
-
-//= proxy-wasm 0.2.1 #proxy_grpc_call: an unknown service is "parse failure", which SDKs hand to the filter as an
-//= error; they trap on "unimplemented". This version offers no gRPC callouts, so every service is unknown.
-#[expect(clippy::too_many_arguments, reason = "the ABI's own signature")]
-pub(super) fn grpc_call<H: Host>(
-    caller: &mut Caller<'_, State<H>>,
-    service: u32,
-    service_len: u32,
-    name: u32,
-    name_len: u32,
-    method: u32,
-    method_len: u32,
-    metadata: u32,
-    metadata_len: u32,
-    message: u32,
-    message_len: u32,
-    _timeout: u32,
-    _out_id: u32,
-) -> wasmtime::Result<u32> {
-    let (memory, _) = split(caller);
-    let arguments = [
-        (service, service_len),
-        (name, name_len),
-        (method, method_len),
-        (metadata, metadata_len),
-        (message, message_len),
-    ];
-    answer(unknown_service(memory, &arguments))
-}
-
-#[expect(clippy::too_many_arguments, reason = "the ABI's own signature")]
-pub(super) fn grpc_stream<H: Host>(
-    caller: &mut Caller<'_, State<H>>,
-    service: u32,
-    service_len: u32,
-    name: u32,
-    name_len: u32,
-    method: u32,
-    method_len: u32,
-    metadata: u32,
-    metadata_len: u32,
-    _out_id: u32,
-) -> wasmtime::Result<u32> {
-    let (memory, _) = split(caller);
-    let arguments = [(service, service_len), (name, name_len), (method, method_len), (metadata, metadata_len)];
-    answer(unknown_service(memory, &arguments))
-}
-
-fn unknown_service(memory: &[u8], arguments: &[(u32, u32)]) -> Result<(), Status> {
-    for (ptr, len) in arguments {
-        slice(memory, *ptr, *len)?;
-    }
-    Err(Status::ParseFailure)
-}
-
-//= proxy-wasm 0.2.1 #proxy_grpc_send: the low two bits of an id are its kind, 2 is a stream. None is ever open.
-pub(super) fn grpc_send<H: Host>(
-    _caller: &mut Caller<'_, State<H>>,
-    id: u32,
-    _message: u32,
-    _message_len: u32,
-    _end: u32,
-) -> wasmtime::Result<u32> {
-    answer(Err(if id & 3 == 2 { Status::NotFound } else { Status::BadArgument }))
-}
-
-pub(super) fn grpc_cancel<H: Host>(_caller: &mut Caller<'_, State<H>>, id: u32) -> wasmtime::Result<u32> {
-    answer(Err(unknown_call(id)))
-}
-
-pub(super) fn grpc_close<H: Host>(_caller: &mut Caller<'_, State<H>>, id: u32) -> wasmtime::Result<u32> {
-    answer(Err(unknown_call(id)))
-}
-
-fn unknown_call(id: u32) -> Status {
-    if matches!(id & 3, 1 | 2) { Status::NotFound } else { Status::BadArgument }
 }

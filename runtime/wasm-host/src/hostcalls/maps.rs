@@ -30,6 +30,8 @@ fn find<H: Host>(state: &mut State<H>, map: MapType) -> Option<Map<'_>> {
     match (&state.delivery, map) {
         (Delivery::Callout(answer), MapType::CalloutHeaders) => Some(Map::Callout(&answer.headers)),
         (Delivery::Callout(answer), MapType::CalloutTrailers) => Some(Map::Callout(&answer.trailers)),
+        (Delivery::GrpcInitial(metadata), MapType::GrpcInitialMetadata)
+        | (Delivery::GrpcTrailing(metadata), MapType::GrpcTrailingMetadata) => Some(Map::Callout(metadata)),
         _ => None,
     }
 }
@@ -229,14 +231,20 @@ pub(super) fn buffer_status<H: Host>(
     }))
 }
 
-/// A body outside its phase is empty, and so is what this host never fills (TCP data, gRPC messages). The VM's
-/// configuration is always there; the plugin's, a callout's body and foreign data are "not found" outside their hook.
+/// A body outside its phase is empty, and so are a gRPC message outside its hook and what this host never fills (TCP
+/// data). The VM's configuration is always there; the plugin's, a callout's body and foreign data are "not found" outside their hook.
 fn buffer_of<H: Host>(state: &mut State<H>, buffer: BufferType) -> Result<&[u8], Status> {
     let direction = match (buffer, &state.delivery) {
         (BufferType::RequestBody, _) => Direction::Request,
         (BufferType::ResponseBody, _) => Direction::Response,
         (BufferType::VmConfiguration, _) => return Ok(&state.spec.vm_configuration),
-        (BufferType::DownstreamData | BufferType::UpstreamData | BufferType::GrpcMessage, _) => return Ok(&[]),
+        (BufferType::DownstreamData | BufferType::UpstreamData, _) => return Ok(&[]),
+        (BufferType::GrpcMessage, _) => {
+            return match &state.delivery {
+                Delivery::GrpcMessage(message) => Ok(message),
+                _ => Ok(&[]),
+            };
+        }
         (BufferType::PluginConfiguration, Delivery::PluginConfiguration) => {
             return Ok(state.spec.configuration.as_deref().unwrap_or_default());
         }

@@ -22,6 +22,7 @@ mod events;
 mod faults;
 mod foreign;
 mod grpc;
+mod grpc_hooks;
 mod loading;
 mod local_response;
 mod log_and_time;
