@@ -63,6 +63,11 @@ impl Client {
         self.wire.response(false)
     }
 
+    /// Waits for the answer to a HEAD request written by [`Client::write`].
+    pub fn read_head_response(&mut self) -> io::Result<Response> {
+        self.wire.response(true)
+    }
+
     /// Waits for an interim (1xx) response; its status.
     pub fn read_interim(&mut self) -> io::Result<u16> {
         self.wire.interim()

@@ -23,6 +23,7 @@ pub mod message;
 pub mod origin;
 pub mod output;
 pub mod port;
+pub mod probe;
 pub mod prometheus;
 pub mod sidegate;
 mod wire;

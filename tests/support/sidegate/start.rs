@@ -24,13 +24,21 @@ pub struct Start {
     files: Vec<(String, Vec<u8>)>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    binary: Option<PathBuf>,
     awaits_ready: bool,
 }
 
 impl Start {
     pub(super) fn new(config: &str) -> Self {
         let arguments = vec!["--workers".to_owned(), WORKERS.to_owned()];
-        Self { config: config.to_owned(), files: vec![], arguments, environment: vec![], awaits_ready: true }
+        Self {
+            config: config.to_owned(),
+            files: vec![],
+            arguments,
+            environment: vec![],
+            binary: None,
+            awaits_ready: true,
+        }
     }
 
     /// Puts a file beside the configuration.
@@ -57,6 +65,12 @@ impl Start {
         self
     }
 
+    /// Another binary than [`binary`] names.
+    pub fn with_binary(mut self, binary: &Path) -> Self {
+        self.binary = Some(binary.to_owned());
+        self
+    }
+
     /// Waits only until the admin address answers, whatever `/ready` says.
     pub fn without_ready(mut self) -> Self {
         self.awaits_ready = false;
@@ -77,7 +91,7 @@ impl Start {
         done("writes the configuration", fs::write(&file, config));
         let admin = done("claims a port", FreePort::claim());
 
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.binary.unwrap_or_else(binary));
         command.arg("run").arg(&file).args(["--admin", &admin.address().to_string()]).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
