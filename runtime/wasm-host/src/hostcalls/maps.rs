@@ -286,7 +286,10 @@ pub(super) fn set_buffer<H: Host>(
         let direction = match BufferType::from_abi(buffer) {
             Some(BufferType::RequestBody) => Direction::Request,
             Some(BufferType::ResponseBody) => Direction::Response,
-            _ => return Err(Status::BadArgument),
+            Some(BufferType::ForeignData) => return Err(Status::BadArgument),
+            // What is not there is "not found"; everything else may only be read.
+            Some(other) => return buffer_of(state, other).and(Err(Status::BadArgument)),
+            None => return Err(Status::BadArgument),
         };
         let body = body_of(state, direction).ok_or(Status::BadArgument)?;
         let start = start as usize;

@@ -35,7 +35,7 @@ pub(super) fn link<H: Host>(l: &mut Linker<State<H>>) -> wasmtime::Result<()> {
         l.func_wrap(module, "proc_exit", proc_exit::<H>)?;
         l.func_wrap(module, "fd_fdstat_set_flags", |_: u32, _: u32| SUCCESS)?;
         l.func_wrap(module, "fd_prestat_get", |_: u32, _: u32| BAD_DESCRIPTOR)?;
-        l.func_wrap(module, "fd_prestat_dir_name", |_: u32, _: u32, _: u32| BAD_DESCRIPTOR)?;
+        l.func_wrap(module, "fd_prestat_dir_name", |_: u32, _: u32, _: u32| NOT_SYSTEM)?;
         l.func_wrap(module, "fd_read", |_: u32, _: u32, _: u32, _: u32| NOT_SYSTEM)?;
         l.func_wrap(module, "fd_seek", |_: u32, _: i64, _: u32, _: u32| SUCCESS)?;
         l.func_wrap(module, "fd_close", |_: u32| SUCCESS)?;

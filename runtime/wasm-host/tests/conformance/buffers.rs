@@ -68,7 +68,9 @@ fn buffers_outside_their_phase() {
 fn read_only_and_unknown_buffers_cannot_be_written() {
     for buffer in 4..10 {
         let body = format!("(call $say (call $proxy_set_buffer_bytes #{buffer} #0 #0 'x'))");
-        assert_eq!(in_request(&body), ["2"], "buffer {buffer}");
+        // A callout's answer and the configuration are not there at all.
+        let expected = if matches!(buffer, 4 | 7) { "1" } else { "2" };
+        assert_eq!(in_request(&body), [expected], "buffer {buffer}");
     }
 }
 

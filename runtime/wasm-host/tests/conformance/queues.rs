@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::guest::{Guest, in_tick};
 
 #[test]
@@ -38,4 +40,19 @@ fn a_full_queue_and_an_item_too_large() {
          (call $say (call $proxy_enqueue_shared_queue #1 ''))",
     );
     assert_eq!(said, ["1", "0", "1"]);
+}
+
+#[test]
+fn who_registers_a_queue_last_is_told_of_its_items() {
+    let guest = Guest::new("tick", "(call $say (call $proxy_register_shared_queue 'q' #24)) (call $word)")
+        .hook("queue_ready", "(call $say (call $proxy_enqueue_shared_queue #1 'item'))");
+    let mut first = guest.start();
+    first.tick();
+    let mut second = guest.start();
+    second.host.shared = Arc::clone(&first.host.shared);
+    second.host.identity = 2;
+    second.tick();
+    assert_eq!(second.said(), ["0", "1"], "it is the same queue");
+    first.vm.queue_ready(&mut first.host, 1).unwrap();
+    assert_eq!(first.host.queues_ready, [(2, 1)]);
 }
