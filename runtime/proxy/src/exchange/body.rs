@@ -2,6 +2,7 @@
 //! own. A chain without body hooks never sees this: bodies then pass as they are.
 
 mod ahead;
+mod pull;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame};
+use http_body::Frame;
 use sidegate_wasm_host::abi::Direction;
 use sidegate_wasm_host::hooks::Hook;
 use smallvec::SmallVec;
@@ -25,7 +26,8 @@ use super::held::Share;
 use super::reply::{Failure, Reply};
 use super::source::Source;
 use super::view::Waiter;
-use super::{BodyError, Exchange, Outcome};
+use super::{Exchange, Outcome};
+use pull::Lent;
 
 /// Bytes that one pump may hold in front of a filter that asked to wait without limit of its own.
 const WATERMARK: usize = 1 << 20;
@@ -48,6 +50,8 @@ pub struct Pump {
     share: Share,
     /// When a filter that is being counted began to hold the body.
     waiting_since: Option<Instant>,
+    /// The stage whose held body is in the view while everybody waits.
+    lent: Option<Lent>,
 }
 
 /// One filter in the way of the body.
@@ -115,6 +119,7 @@ impl Pump {
             pause: None,
             waiting_since: None,
             share: Share::new(&exchange.worker),
+            lent: None,
         }
     }
 
@@ -392,42 +397,6 @@ impl Pump {
             return Err(self.stop(Outcome::Reply(Box::new(reply))));
         }
         Ok(true)
-    }
-}
-
-impl Body for Pump {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        loop {
-            if let Some(frame) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(frame)));
-            }
-            if self.stopped {
-                return Poll::Ready(Some(Err(BodyError::Stopped)));
-            }
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            let waiting = match self.poll_waiting(cx) {
-                Ok(waiting) => waiting,
-                Err(Stopped) => return Poll::Ready(Some(Err(BodyError::Stopped))),
-            };
-            if !self.ready.is_empty() || self.ended {
-                continue;
-            }
-            if self.source_ended || (waiting && self.is_full()) {
-                return Poll::Pending;
-            }
-            if let Err(Stopped) = ready!(self.poll_source(cx)) {
-                return Poll::Ready(Some(Err(BodyError::Stopped)));
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ended && self.ready.is_empty()
     }
 }
 

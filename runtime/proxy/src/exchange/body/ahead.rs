@@ -47,6 +47,16 @@ impl Pump {
 
     /// Shows the body to the filter `link`, which holds the headers, until it lets go.
     pub fn poll_until_released(&mut self, cx: &mut Context<'_>, link: usize) -> Poll<Step> {
+        // A stop is seen at the top of the loop.
+        let _ = self.take_back();
+        let step = self.poll_release(cx, link);
+        if step.is_pending() {
+            self.lend_held();
+        }
+        step
+    }
+
+    fn poll_release(&mut self, cx: &mut Context<'_>, link: usize) -> Poll<Step> {
         loop {
             if self.stopped {
                 return Poll::Ready(match self.exchange.take_outcome() {
