@@ -28,6 +28,7 @@ mod limits;
 mod messages;
 mod paths;
 mod pooling;
+mod probe;
 mod process;
 mod quotas;
 mod recovery;

@@ -127,7 +127,16 @@ impl Worker {
     /// A retired slot has said farewell.
     fn forget(&self, tag: u64) {
         self.with_env(|env| env.forget(tag));
-        self.slots.borrow_mut().remove(&tag);
+        if let Some(slot) = self.slots.borrow_mut().remove(&tag) {
+            slot.add_contexts(self, 0);
+        }
+    }
+
+    /// Shows how many contexts guests have open.
+    fn show_contexts(&self) {
+        for slot in self.slots.borrow().values() {
+            slot.show_contexts(self);
+        }
     }
 
     /// Asks the control side for a VM; it comes as a message.

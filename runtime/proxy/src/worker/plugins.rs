@@ -40,6 +40,9 @@ pub struct VmSlot {
     /// Exchanges that may still use it.
     users: Cell<usize>,
     requests: Arc<Series>,
+    /// `sidegate_plugin_contexts`, and what this slot has added to it.
+    contexts: Arc<Series>,
+    shown_contexts: Cell<i64>,
     tasks: RefCell<Tasks>,
 }
 
@@ -76,6 +79,8 @@ impl VmSlot {
     pub fn new(process: &Process, plugin: Arc<PluginUse>, vms: Vec<Vm<Guest>>) -> Rc<Self> {
         let labels = [("plugin", plugin.spec.plugin.as_str()), ("version", &plugin.spec.version)];
         let requests = process.metrics.series(Kind::Counter, &SeriesName::new(REQUESTS, &labels));
+        let contexts = SeriesName::new("sidegate_plugin_contexts", &[("plugin", &plugin.name)]);
+        let contexts = process.metrics.series(Kind::Gauge, &contexts);
         let mut vms = vms.into_iter();
         let current = vms.next();
         let hooks = current.as_ref().map(Hooks::of).unwrap_or_default();
@@ -88,6 +93,8 @@ impl VmSlot {
             retired: Cell::new(false),
             users: Cell::new(0),
             requests,
+            contexts,
+            shown_contexts: Cell::new(0),
             tasks: RefCell::default(),
         })
     }
@@ -119,6 +126,17 @@ impl VmSlot {
 
     pub fn has_response_hooks(&self) -> bool {
         self.has(Hook::ResponseHeaders) || self.has(Hook::ResponseBody) || self.has(Hook::ResponseTrailers)
+    }
+
+    /// Brings `sidegate_plugin_contexts` up to date with the VM that serves. Done by the slow sweep, so that requests
+    /// pay nothing for it.
+    pub(super) fn show_contexts(&self, worker: &Worker) {
+        let open = self.current().map_or(0, |vm| vm.borrow().contexts());
+        self.add_contexts(worker, i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn add_contexts(&self, worker: &Worker, open: i64) {
+        self.contexts.add(worker.index, open - self.shown_contexts.replace(open));
     }
 
     /// Carries out what the VM asked for while it was prepared.

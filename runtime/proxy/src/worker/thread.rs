@@ -1,4 +1,5 @@
-//! The thread of a worker: a runtime of its own, a loop over its mailbox, and a slow sweep over what may have stalled.
+//! The thread of a worker: a runtime of its own, a loop over its mailbox, and a slow sweep over what may have
+//! stalled and what is only shown.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -90,6 +91,7 @@ async fn run(start: Start) {
                 let now = Instant::now();
                 downstream::connection::sweep(&worker, now);
                 worker.sweep_pools(now);
+                worker.show_contexts();
             }
         }
         // A tunnel has left the list of connections; its exchange lasts as long as it does.
