@@ -6,12 +6,14 @@ mod build;
 mod command;
 mod demo;
 mod foreign;
+mod fuzz;
 mod profile;
 mod test;
 mod workspace;
 
 use std::env;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use command::Failure;
 use profile::Profile;
@@ -24,11 +26,14 @@ cargo xtask demo [--check] [--profile release|dev]
         the quickstart: two services, the proxy, three requests to try; --check tries them itself;
         SIDEGATE_BIN names a binary to use instead of building one
 cargo xtask test [--peers] [--quick NAME]
-        all that CI runs; --peers adds the comparison with other proxies; --quick only tests whose name has NAME
+        all that CI runs; --peers adds the comparison with Envoy, which it installs below target/peers;
+        --quick only tests whose name has NAME
 cargo xtask foreign
         target/filters-foreign/*.wasm: filters made with other SDKs, for the tests; `test` does it too
-cargo xtask bench [NAME]
-        one of the project's benchmarks";
+cargo xtask bench [NAME] [--requests N]
+        one of the project's benchmarks
+cargo xtask fuzz [NAME] [--seconds N]
+        hostile bytes against the Wasm host, 60 seconds long";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -73,9 +78,16 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             foreign::foreign(&workspace)
         }
         "bench" => {
+            let requests = rest.number("--requests", bench::DEFAULT_REQUESTS)?;
             let name = rest.positional();
             rest.end()?;
-            bench::bench(&workspace, name.as_deref())
+            bench::bench(&workspace, name.as_deref(), requests)
+        }
+        "fuzz" => {
+            let seconds = rest.number("--seconds", fuzz::DEFAULT_SECONDS)?;
+            let name = rest.positional();
+            rest.end()?;
+            fuzz::fuzz(&workspace, name.as_deref(), seconds)
         }
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
@@ -106,6 +118,11 @@ impl Arguments {
             return Err(usage(&format!("{name} needs a value")));
         }
         Ok(Some(self.0.remove(at)))
+    }
+
+    fn number<N: FromStr>(&mut self, name: &str, default: N) -> Result<N, Failure> {
+        let Some(text) = self.value(name)? else { return Ok(default) };
+        text.parse().map_err(|_| usage(&format!("{name} wants a number, not {text:?}")))
     }
 
     fn profile(&mut self) -> Result<Profile, Failure> {

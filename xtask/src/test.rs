@@ -1,6 +1,7 @@
 //! Everything that CI runs, as steps: the first that fails ends the run and names the command that repeats it.
 
 mod counts;
+mod peers;
 
 use std::time::Instant;
 
@@ -80,13 +81,10 @@ impl Run<'_> {
     }
 
     fn peers(&mut self) -> Result<(), Failure> {
-        let exists =
-            ["tests/peers.rs", "tests/peers/main.rs"].iter().any(|file| self.workspace.root().join(file).is_file());
-        if !exists {
-            return Err(Failure::new("--peers: there are no differential tests yet"));
-        }
-        let cargo = self.workspace.host_cargo(&["test", "--package", "sidegate-tests", "--test", "peers"]);
-        self.listen("comparison with other proxies", &cargo.env("SIDEGATE_PEERS", "1"))
+        let envoy = peers::envoy(self.workspace)?;
+        let cargo = ["test", "--package", "sidegate-tests", "--test", "peers", "--", "--nocapture"];
+        let cargo = self.workspace.host_cargo(&cargo).env("SIDEGATE_ENVOY", envoy);
+        self.listen("comparison with Envoy", &cargo)
     }
 
     fn lint(&self, what: &str, clippy: &Command) -> Result<(), Failure> {
