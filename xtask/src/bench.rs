@@ -9,11 +9,18 @@ struct Bench {
     cargo: &'static [&'static str],
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "host",
-    measures: "nanoseconds of each kind of hook and hostcall in the Wasm host",
-    cargo: &["run", "--release", "--package", "sidegate-wasm-host", "--example", "bench"],
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "host",
+        measures: "nanoseconds of each kind of hook and hostcall in the Wasm host",
+        cargo: &["run", "--release", "--package", "sidegate-wasm-host", "--example", "bench"],
+    },
+    Bench {
+        name: "router",
+        measures: "time, memory and nanoseconds a request of the router with a large table; needs `build`",
+        cargo: &["run", "--release", "--package", "sidegate-wasm-host", "--example", "router_table"],
+    },
+];
 
 /// Runs the benchmark of this name; without a name, lists what there is.
 pub(crate) fn bench(workspace: &Workspace, name: Option<&str>) -> Result<(), Failure> {

@@ -187,6 +187,27 @@ fn the_host_is_set_through_headers_too() {
 }
 
 #[test]
+fn of_two_levels_that_rewrite_the_host_the_split_decides_which_wins() {
+    let set = |host: &str| json!({"request": {"set": {"host": host}}});
+    let destination =
+        |cluster: &str, host: &str| json!({"destination": {"host": cluster}, "weight": 1, "headers": set(host)});
+    let never = json!({"destination": {"host": "never"}});
+    for (route, destinations, wanted) in [
+        (json!({"headers": set("route")}), json!([destination("a", "target")]), "route"),
+        (json!({"rewrite": {"authority": "rewrite"}}), json!([destination("a", "target")]), "rewrite"),
+        (json!({}), json!([destination("a", "target")]), "target"),
+        (json!({"headers": set("route")}), json!([destination("a", "target"), never]), "target"),
+        (json!({"rewrite": {"authority": "rewrite"}}), json!([destination("a", "target"), never]), "target"),
+        (json!({"headers": set("route")}), json!([{"destination": {"host": "a"}, "weight": 1}, never]), "route"),
+    ] {
+        let mut route = route;
+        route["route"] = destinations;
+        let outcome = routes(json!([route.clone()])).get("/").run();
+        assert_eq!(outcome.request().unwrap().all(":authority"), [wanted], "{route}");
+    }
+}
+
+#[test]
 fn redirects_keep_what_is_not_given() {
     for (redirect, matched, wanted, code) in [
         (json!({"uri": "/there", "redirectCode": 302}), json!({}), "http://shop.example.com:8080/there?q=1", 302),
