@@ -1,5 +1,7 @@
 //! What a table is compiled for: the workload, the gateways it is, and the clusters that exist.
 
+use std::collections::HashMap;
+
 use sidegate_sdk::matching::HttpMatchRequest;
 use sidegate_sdk::serde::Deserialize;
 use sidegate_sdk::{Setup, properties, serde_json};
@@ -19,7 +21,7 @@ pub struct Surroundings {
     /// Gateways that this proxy is; none means `mesh`.
     pub gateways: Vec<String>,
     /// Names and hosts of clusters, each with subsets; `None` if the host does not say.
-    pub clusters: Option<Vec<Cluster>>,
+    pub clusters: Option<Clusters>,
 }
 
 /// An entry of the property `sidegate.clusters`.
@@ -34,17 +36,43 @@ pub struct Cluster {
     pub subsets: Vec<String>,
 }
 
+/// Clusters by all their names.
+#[derive(Debug, Default)]
+pub struct Clusters {
+    list: Vec<Cluster>,
+    by_name: HashMap<String, usize>,
+}
+
+impl From<Vec<Cluster>> for Clusters {
+    fn from(list: Vec<Cluster>) -> Self {
+        let mut by_name = HashMap::new();
+        for (at, cluster) in list.iter().enumerate() {
+            for name in cluster.hosts.iter().chain([&cluster.name]) {
+                by_name.entry(name.clone()).or_insert(at);
+            }
+        }
+        Self { list, by_name }
+    }
+}
+
+impl Clusters {
+    fn find(&self, name: &str) -> Option<&Cluster> {
+        self.list.get(*self.by_name.get(name)?)
+    }
+}
+
 impl Surroundings {
     /// Asks the host: `node.metadata` has `NAMESPACE`, `LABELS`, and `GATEWAYS` as names separated by commas.
     #[must_use]
     pub fn of_host() -> Self {
-        let clusters = properties::bytes("sidegate.clusters").and_then(|json| serde_json::from_slice(&json).ok());
+        let clusters = properties::bytes("sidegate.clusters");
+        let clusters = clusters.and_then(|json| serde_json::from_slice::<Vec<Cluster>>(&json).ok());
         let gateways = properties::text(["xds", "node", "metadata", "GATEWAYS"]).unwrap_or_default();
         Self {
             labels: None,
             namespace: properties::text(["xds", "node", "metadata", "NAMESPACE"]),
             gateways: gateways.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
-            clusters,
+            clusters: clusters.map(Into::into),
         }
     }
 
@@ -74,9 +102,7 @@ impl Surroundings {
             return;
         }
         let Some(clusters) = &self.clusters else { return };
-        let is_named =
-            |cluster: &&Cluster| cluster.name == destination.host || cluster.hosts.contains(&destination.host);
-        match (clusters.iter().find(is_named), &destination.subset) {
+        match (clusters.find(&destination.host), &destination.subset) {
             (None, _) => setup.warning(
                 format!("{pointer}/host"),
                 format!("there is no cluster `{}`; requests for it get 503", destination.host),
