@@ -1,5 +1,5 @@
 //! Cross-origin requests.
-#![allow(clippy::unwrap_used, reason = "the helpers of a test may fail it")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of a test may fail it")]
 
 use router::Router;
 use serde_json::{Value, json};

@@ -6,6 +6,7 @@ pub mod bodies;
 pub mod body;
 pub mod chain;
 pub mod conduct;
+mod grpc_timeout;
 pub mod head;
 pub mod held;
 pub mod hop;
@@ -317,9 +318,13 @@ impl Exchange {
             view.facts.cluster = Some(cluster.clone());
             let mut retries = view.steering.retries.clone().unwrap_or_default();
             retries.per_try_timeout = view.steering.per_try_timeout.or(retries.per_try_timeout);
+            let mut timeout = view.steering.timeout;
+            if self.grpc {
+                timeout = grpc_timeout::within(timeout, &view.request.headers);
+            }
             Ok(upstream::Target {
                 subset: view.steering.subset.clone(),
-                timeout: view.steering.timeout,
+                timeout,
                 retries,
                 version: view.facts.protocol,
                 only_http2: false,
