@@ -104,6 +104,18 @@ fn weights_share_and_zero_gets_nothing() {
 }
 
 #[test]
+fn a_cookie_keeps_a_user_on_one_side_of_a_split() {
+    let filter = routes(json!([
+        {"match": [{"headers": {"cookie": {"regex": "(.*; ?)?side=b(;.*)?"}}}], "route": to("b")},
+        {"route": to("a"), "headers": {"response": {"add": {"set-cookie": "side=a"}}}},
+    ]));
+    for (cookie, wanted) in [("side=b", "b"), ("x=1; side=b; y=2", "b"), ("side=bb", "a"), ("inside=b", "a")] {
+        assert_eq!(cluster(&filter.get("/").header("cookie", cookie).run()), wanted, "{cookie}");
+    }
+    assert_eq!(filter.get("/").run().header("set-cookie"), Some("side=a"));
+}
+
+#[test]
 fn rewrites_replace_what_matched_and_keep_the_query() {
     for (matched, rewrite, path, wanted) in [
         (json!({"uri": {"prefix": "/old/"}}), "/new/", "/old/x?y=1", "/new/x?y=1"),
