@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 /// The time of a gRPC request: what the client asks for, at most what the route allows.
-pub fn within(route: Option<Duration>, headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn within(route: Option<Duration>, headers: &HeaderMap) -> Option<Duration> {
     let asked = headers.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
     match (asked, route) {
         (Some(asked), Some(route)) => Some(asked.min(route)),
