@@ -67,9 +67,9 @@ impl Exchange {
             let copy = match body {
                 RequestBody::Empty => RequestBody::Empty,
                 RequestBody::Full(bytes) => RequestBody::Full(bytes.clone()),
-                RequestBody::Direct { .. } | RequestBody::Pumped { .. } | RequestBody::Copied(_) => {
-                    RequestBody::Copied(feeds.another(&cluster))
-                }
+                RequestBody::Direct { .. } | RequestBody::Pumped { .. } => RequestBody::Copied(feeds.another(&cluster)),
+                // Of callouts and of copies: no client sends such a body.
+                RequestBody::Messages(_) | RequestBody::Copied(_) => continue,
             };
             let target = Target {
                 cluster,
