@@ -77,6 +77,7 @@ impl Exchange {
                 timeout: original.timeout,
                 retries: RetryPolicy::never(),
                 version: original.version,
+                only_http2: false,
                 grpc: original.grpc,
             };
             let Ok(mut request) = self.outgoing(copy, &target, false, trailers) else { continue };
