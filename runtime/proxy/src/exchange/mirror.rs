@@ -225,7 +225,7 @@ mod tests {
         for wrong in ["a", "{}", r#"[{}]"#, r#"[{"cluster": "a", "percentage": 101}]"#] {
             assert!(parse(wrong).is_none(), "{wrong}");
         }
-        let many = vec![r#"{"cluster": "a"}"#; MAX_MIRRORS + 1].join(",");
+        let many = [r#"{"cluster": "a"}"#; MAX_MIRRORS + 1].join(",");
         assert!(parse(&format!("[{many}]")).is_none());
     }
 
