@@ -49,6 +49,12 @@ impl Setup {
         self.problems.push(Problem { severity: Severity::Warning, pointer: pointer.into(), text: text.into() });
     }
 
+    /// What was reported so far.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
     /// Calls [`Filter::tick`](crate::Filter::tick) in this period, at least a millisecond. Default: never.
     pub fn every(&mut self, period: Duration) {
         self.every = Some(period);

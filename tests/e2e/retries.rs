@@ -98,6 +98,21 @@ fn a_routes_timeout_holds_over_all_tries() {
 }
 
 #[test]
+fn a_grpc_client_s_time_holds_up_to_the_routes() {
+    for (route, header) in [("", "300m"), (", timeout: 4s", "300m"), (", timeout: 0.3s", "4S")] {
+        let origin = Origin::answering(|_| Answer::ok("late").after(std::time::Duration::from_secs(5)));
+        let sidegate = Sidegate::start(&config(route, &[origin.address().to_string()]));
+        let call = Request::post("/a.B/C", "")
+            .with_header("content-type", "application/grpc")
+            .with_header("grpc-timeout", header);
+        let begun = std::time::Instant::now();
+        let answer = sidegate.send(&call);
+        assert_eq!((answer.status, answer.header("grpc-status")), (200, Some("14")), "{route} {header}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{route} {header}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
 fn a_routes_timeout_holds_for_the_whole_response() {
     let origin = Origin::answering(|_| Answer::raw("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").staying_open());
     let sidegate = Sidegate::start(&config(", timeout: 0.5s", &[origin.address().to_string()]));

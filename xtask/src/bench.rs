@@ -26,6 +26,11 @@ const BENCHES: &[Bench] = &[
         run: Run::Cargo(&["run", "--release", "--package", "sidegate-wasm-host", "--example", "bench"]),
     },
     Bench {
+        name: "router",
+        measures: "time, memory and nanoseconds a request of the router with a large table; needs `build`",
+        run: Run::Cargo(&["run", "--release", "--package", "sidegate-wasm-host", "--example", "router_table"]),
+    },
+    Bench {
         name: "soak",
         measures: "memory and open contexts over --requests N (1,000,000) through filters that keep state",
         run: Run::Soak,

@@ -1,10 +1,18 @@
 //! The written form: `VirtualService.spec` with Istio's names.
 
+mod action;
+mod policy;
+
 use std::collections::BTreeMap;
 
 use sidegate_sdk::config;
 use sidegate_sdk::matching::HttpMatchRequest;
 use sidegate_sdk::serde_json::Value;
+
+pub use action::{DerivePort, HttpBody, HttpDirectResponse, HttpRedirect, HttpRewrite, RegexRewrite};
+pub use policy::{
+    CorsPolicy, Fault, FaultAbort, FaultDelay, HttpMirrorPolicy, HttpRetry, Percent, UnmatchedPreflights,
+};
 
 /// The configuration of `builtin:router`.
 #[config]
@@ -15,14 +23,18 @@ pub struct RouterConfig {
     pub virtual_services: Vec<VirtualService>,
 }
 
-/// Routes for some hosts.
+/// Routes for some hosts, or, without hosts, routes that others delegate to.
 #[config]
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub struct VirtualService {
+    /// Its name, which Istio has in `metadata`. Needed only by those that are delegated to.
+    pub name: Option<String>,
+    /// Its namespace, which Istio has in `metadata`. Default: that of the workload.
+    pub namespace: Option<String>,
     /// Authorities without port: a name, `*.example.com`, or `*`. The longest that fits a request is used.
     #[serde(default)]
     pub hosts: Vec<String>,
-    /// Gateways this is for; accepted, and up to whoever writes this proxy's configuration.
+    /// Gateways this is for; `mesh` is every sidecar. Default: `mesh`.
     #[serde(default)]
     pub gateways: Vec<String>,
     /// Routes; the first that matches is used.
@@ -37,9 +49,9 @@ pub struct VirtualService {
     pub export_to: Vec<String>,
 }
 
-/// One route. It has exactly one of `route`, `redirect` and `directResponse`.
+/// One route. It has exactly one of `route`, `redirect`, `directResponse` and `delegate`.
 #[config]
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub struct HttpRoute {
     /// A name for logs and the property `sidegate.route.name`.
     pub name: Option<String>,
@@ -53,32 +65,44 @@ pub struct HttpRoute {
     pub redirect: Option<Box<HttpRedirect>>,
     /// Answers itself.
     pub direct_response: Option<Box<HttpDirectResponse>>,
-    /// Not supported yet.
-    pub delegate: Option<Box<Value>>,
+    /// Leaves the routes to a virtual service without hosts.
+    pub delegate: Option<Box<Delegate>>,
     /// Changes path or host before sending.
     pub rewrite: Option<Box<HttpRewrite>>,
     /// For the whole request with retries. Absent or `0s`: none.
     pub timeout: Option<String>,
     /// When and how often to try again.
     pub retries: Option<Box<HttpRetry>>,
-    /// Not supported yet; see `builtin:fault`.
-    pub fault: Option<Box<Value>>,
-    /// Not supported yet.
-    pub mirror: Option<Box<Value>>,
-    /// Not supported yet.
-    pub mirrors: Option<Box<Value>>,
-    /// Not supported yet.
-    pub mirror_percentage: Option<Box<Value>>,
-    /// Not supported yet.
-    pub mirror_percent: Option<Box<Value>>,
-    /// Not supported yet.
-    pub cors_policy: Option<Box<Value>>,
+    /// Delays or ends requests on purpose.
+    pub fault: Option<Box<Fault>>,
+    /// A destination that gets copies of the requests.
+    pub mirror: Option<Box<Destination>>,
+    /// Several of them, each with its share.
+    #[serde(default)]
+    pub mirrors: Vec<HttpMirrorPolicy>,
+    /// Share of the requests that `mirror` gets. Default: all.
+    pub mirror_percentage: Option<Percent>,
+    /// The same as a whole number; `mirrorPercentage` wins.
+    pub mirror_percent: Option<u32>,
+    /// What browsers are told about requests from other origins.
+    pub cors_policy: Option<Box<CorsPolicy>>,
     /// Header operations.
     pub headers: Option<Box<Headers>>,
 }
 
+/// The virtual service without hosts whose routes are used.
+#[config]
+#[derive(Debug, Clone)]
+pub struct Delegate {
+    /// Its name.
+    pub name: String,
+    /// Its namespace. Default: that of the virtual service that delegates.
+    pub namespace: Option<String>,
+}
+
 /// A destination and its share.
 #[config]
+#[derive(Debug, Clone)]
 pub struct HttpRouteDestination {
     /// Where to.
     pub destination: Destination,
@@ -91,6 +115,7 @@ pub struct HttpRouteDestination {
 
 /// A cluster.
 #[config]
+#[derive(Debug, Clone)]
 pub struct Destination {
     /// The name of a cluster or one of its hosts.
     pub host: String,
@@ -102,6 +127,7 @@ pub struct Destination {
 
 /// A port by number.
 #[config]
+#[derive(Debug, Clone)]
 pub struct PortSelector {
     /// 1 to 65535.
     pub number: u16,
@@ -109,7 +135,7 @@ pub struct PortSelector {
 
 /// Header operations of the two directions.
 #[config]
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Headers {
     /// Before sending.
     pub request: Option<HeaderOperations>,
@@ -119,7 +145,7 @@ pub struct Headers {
 
 /// `remove` runs before `set`, `set` before `add`. Values may use `%REQ(name)%`; `%%` is a percent sign.
 #[config]
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub struct HeaderOperations {
     /// Makes a value the only one. `:authority` or `host` in a request rewrites the host.
     #[serde(default)]
@@ -130,95 +156,4 @@ pub struct HeaderOperations {
     /// Removes all values.
     #[serde(default)]
     pub remove: Vec<String>,
-}
-
-/// What a request is changed into. The query is kept.
-#[config]
-#[derive(Default)]
-pub struct HttpRewrite {
-    /// Replaces the matched prefix; with an exact or regex match the whole path.
-    pub uri: Option<String>,
-    /// Replaces the host.
-    pub authority: Option<String>,
-    /// Replaces what an expression finds in the path.
-    pub uri_regex_rewrite: Option<RegexRewrite>,
-}
-
-/// RE2 substitution.
-#[config]
-pub struct RegexRewrite {
-    /// What is looked for.
-    #[serde(rename = "match")]
-    pub pattern: String,
-    /// What takes its place; `\1` to `\9` are groups.
-    pub rewrite: String,
-}
-
-/// A redirect. What is not given stays as in the request.
-#[config]
-#[derive(Default)]
-pub struct HttpRedirect {
-    /// The whole path.
-    pub uri: Option<String>,
-    /// In place of the matched prefix.
-    pub prefix_rewrite: Option<String>,
-    /// The host.
-    pub authority: Option<String>,
-    /// The port.
-    pub port: Option<u16>,
-    /// Or where it is taken from.
-    pub derive_port: Option<DerivePort>,
-    /// `http` or `https`.
-    pub scheme: Option<String>,
-    /// 301, 302, 303, 307 or 308. Default 301.
-    pub redirect_code: Option<u16>,
-}
-
-/// Where a redirect's port comes from.
-#[config]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum DerivePort {
-    /// 80 or 443, by scheme.
-    #[serde(rename = "FROM_PROTOCOL_DEFAULT")]
-    FromProtocolDefault,
-    /// The port of the request.
-    #[serde(rename = "FROM_REQUEST_PORT")]
-    FromRequestPort,
-}
-
-/// An answer without a service.
-#[config]
-pub struct HttpDirectResponse {
-    /// 200 to 599.
-    pub status: u16,
-    /// The body. Default: none.
-    pub body: Option<HttpBody>,
-}
-
-/// A body as text or as base64.
-#[config]
-pub struct HttpBody {
-    /// As it is.
-    pub string: Option<String>,
-    /// Base64.
-    pub bytes: Option<String>,
-}
-
-/// Istio's HTTPRetry; checked here, acted on by the proxy.
-#[config]
-#[derive(Default)]
-pub struct HttpRetry {
-    /// Tries after the first. 0: none.
-    #[serde(default)]
-    pub attempts: u32,
-    /// For each try. Default: the route's timeout.
-    pub per_try_timeout: Option<String>,
-    /// Words separated by commas, and status numbers.
-    pub retry_on: Option<String>,
-    /// Also tries endpoints of other localities.
-    pub retry_remote_localities: Option<bool>,
-    /// Skips endpoints that were tried. Default true.
-    pub retry_ignore_previous_hosts: Option<bool>,
-    /// Shortest wait between tries. Default 25ms.
-    pub backoff: Option<String>,
 }

@@ -9,7 +9,11 @@ use crate::template::Template;
 
 /// The operations of one level and direction, in the order they run.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ops(pub(crate) Box<[Op]>);
+pub(crate) struct Ops {
+    pub(crate) list: Box<[Op]>,
+    /// The host that a request gets: `:authority` or `host`, of `set` before `add`.
+    pub(crate) host: Option<Box<Template>>,
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Op {
@@ -31,68 +35,74 @@ pub(crate) enum Direction {
     Response,
 }
 
+/// What a name in an operation means.
+enum Name {
+    Header(Box<str>),
+    Host,
+    /// The problem has been told.
+    Wrong,
+}
+
 impl Ops {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether the host is among what is written.
-    pub(crate) fn rewrites_host(&self) -> bool {
-        self.0.iter().any(|op| &*op.name == ":authority")
+        self.list.is_empty() && self.host.is_none()
     }
 
     /// Checks and compiles; problems are told to `setup` below `pointer`.
     pub(crate) fn compile(written: &HeaderOperations, direction: Direction, pointer: &str, setup: &mut Setup) -> Self {
-        let mut ops = Vec::new();
+        let mut list = Vec::new();
+        let mut host = None;
         for (index, name) in written.remove.iter().enumerate() {
-            if let Some(name) = checked(name, direction, OpKind::Remove, || format!("{pointer}/remove/{index}"), setup)
-            {
-                ops.push(Op { kind: OpKind::Remove, name, value: Template::Fixed("".into()) });
+            let place = || format!("{pointer}/remove/{index}");
+            if let Name::Header(name) = checked(name, direction, OpKind::Remove, place, setup) {
+                list.push(Op { kind: OpKind::Remove, name, value: Template::Fixed("".into()) });
             }
         }
         for (kind, word, map) in [(OpKind::Set, "set", &written.set), (OpKind::Add, "add", &written.add)] {
+            let mut is_first = true;
             for (key, text) in map {
                 let place = || format!("{pointer}/{word}/{}", escape_pointer(key));
-                let Some(name) = checked(key, direction, kind, place, setup) else { continue };
-                // The host has one value: an add means a set, and gives way to one.
-                let host = &*name == ":authority";
-                let is_taken = host && ops.iter().any(|op: &Op| *op.name == *name);
-                match Template::read(text) {
-                    _ if is_taken => {}
-                    Ok(value) => ops.push(Op { kind: if host { OpKind::Set } else { kind }, name, value }),
-                    Err(problem) => setup.error(place(), problem),
+                let name = checked(key, direction, kind, place, setup);
+                if matches!(name, Name::Host) && !std::mem::take(&mut is_first) {
+                    setup.error(place(), "the host is said twice: `host` and `:authority` are the same");
+                }
+                match (name, Template::read(text)) {
+                    (_, Err(problem)) => setup.error(place(), problem),
+                    (Name::Header(name), Ok(value)) => list.push(Op { kind, name, value }),
+                    (Name::Host, Ok(value)) => {
+                        host.get_or_insert(Box::new(value));
+                    }
+                    (Name::Wrong, Ok(_)) => {}
                 }
             }
         }
-        Self(ops.into())
+        Self { list: list.into(), host }
     }
 }
 
-fn checked(
-    name: &str,
-    direction: Direction,
-    kind: OpKind,
-    place: impl Fn() -> String,
-    setup: &mut Setup,
-) -> Option<Box<str>> {
+/// Whether a text may name a header or a method.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c))
+}
+
+fn checked(name: &str, direction: Direction, kind: OpKind, place: impl Fn() -> String, setup: &mut Setup) -> Name {
     let lower = name.to_ascii_lowercase();
     if lower == "host" || lower == ":authority" {
         if direction == Direction::Request && kind != OpKind::Remove {
-            return Some(":authority".into());
+            return Name::Host;
         }
         setup.warning(place(), "the host is only changed by set or add of a request");
-        return None;
+        return Name::Wrong;
     }
     if lower.starts_with(':') {
         setup.error(place(), "pseudo headers are not changed here; use rewrite");
-        return None;
+        return Name::Wrong;
     }
-    let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
-    if lower.is_empty() || !lower.bytes().all(is_token) {
+    if !is_token(&lower) {
         setup.error(place(), format!("`{name}` is no header name"));
-        return None;
+        return Name::Wrong;
     }
-    Some(lower.into())
+    Name::Header(lower.into())
 }
 
 /// An operation with its value for one request.

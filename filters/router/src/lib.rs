@@ -2,36 +2,53 @@
 //!
 //! [`config`] is the written form, [`table`] checks and compiles it, [`policy`] decides for one request as plain Rust,
 //! and this file turns a decision into headers, properties and replies. The proxy does the sending: cluster, subset,
-//! timeout and retries are told to it as properties, so in a host that does not know them the filter only logs in
-//! vain and changes headers.
+//! timeout, retries and mirrors are told to it as properties, so in a host that does not know them the filter only logs
+//! in vain and changes headers. Faults and CORS are done here.
 //!
-//! Refused with `not supported yet`: `fault`, `mirror`, `mirrors`, `corsPolicy`, `delegate`, `tls`, `tcp`.
+//! Refused with `not supported yet`: `tls`, `tcp`.
 #![forbid(unsafe_code)]
 
+mod compile;
 pub mod config;
+mod cors;
+mod delegate;
 mod direct;
 mod duration;
+mod fault;
 mod headers;
 mod index;
 mod lint;
+mod mirrors;
 pub mod policy;
 mod redirect;
 mod retries;
 mod rewrite;
 mod route;
+mod service;
+mod share;
+mod stats;
+pub mod surroundings;
 pub mod table;
 mod template;
+mod way_back;
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
-use sidegate_sdk::{Filter, Next, Request, RequestHead, Response, Result, Setup, debug, filter, properties};
+use sidegate_sdk::{Filter, Next, Request, RequestHead, Response, Result, Setup, debug, filter, properties, sleep};
 
 use crate::config::RouterConfig;
+use crate::cors::Cross;
+use crate::fault::Abort;
 use crate::headers::{Evaluated, evaluate};
 use crate::policy::Chosen;
 use crate::route::Action;
-use crate::table::{Surroundings, Table};
+use crate::surroundings::Surroundings;
+use crate::table::Table;
+use crate::way_back::WayBack;
+
+/// The value of `sidegate.upstream.retries` that forbids them.
+const NO_RETRIES: &str = r#"{"attempts":0}"#;
 
 /// The filter: a table and a source of chance.
 pub struct Router {
@@ -39,7 +56,7 @@ pub struct Router {
     chance: Cell<u64>,
 }
 
-#[filter]
+#[filter(sleep)]
 impl Filter for Router {
     type Config = RouterConfig;
 
@@ -49,38 +66,64 @@ impl Filter for Router {
     }
 
     async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
-        let (chosen, response_ops) = req.inspect(|head| {
+        let (chosen, mut back) = req.inspect(|head| {
             let chosen = self.table.choose(head, || self.draw());
-            let ops = chosen.as_ref().map_or_else(Vec::new, |chosen| evaluate(chosen.response_ops(), head));
-            (chosen, ops)
+            (chosen, chosen.as_ref().map_or_else(WayBack::default, |chosen| WayBack::of(chosen, head)))
         })?;
         let Some(chosen) = chosen else {
-            // Where the flag cannot be kept the client still gets its 404.
-            if let Err(problem) = properties::set("sidegate.response_flag", "NR") {
-                debug!("no response flag: {problem}");
-            }
+            flag("NR");
             return Ok(Response::new(404).details("route_not_found"));
         };
         if let Some(name) = chosen.name() {
             properties::set("sidegate.route.name", name)?;
         }
-        let mut response = match &chosen.route.action {
-            Action::Forward(_) => {
-                send(&chosen, &mut req)?;
-                if response_ops.is_empty() {
+        let drawn = chosen.faults().map(|faults| faults.draw(|| self.draw())).unwrap_or_default();
+        if let Some(delay) = drawn.delay {
+            flag("DI");
+            sleep(delay).await;
+        }
+        let mut response = match self.own_reply(&chosen, drawn.abort, &req, &mut back)? {
+            Some(reply) => reply,
+            None => {
+                send(&chosen, drawn.delay.is_some(), &mut req)?;
+                if back.is_nothing() {
                     return Ok(next.forward(req));
                 }
                 next.run(req).await?
             }
-            Action::Redirect(redirect) => req.inspect(|head| redirect.reply(&chosen, head))?,
-            Action::Direct(direct) => direct.reply(),
         };
-        Evaluated::apply_all(&response_ops, &mut response.headers_mut())?;
+        back.apply(&mut response)?;
         Ok(response)
     }
 }
 
 impl Router {
+    /// The reply to a request that is not sent on: an injected failure, a preflight answer, or what the route says.
+    fn own_reply<'t>(
+        &self,
+        chosen: &Chosen<'t>,
+        abort: Option<Abort>,
+        req: &Request,
+        back: &mut WayBack<'t>,
+    ) -> Result<Option<Response>> {
+        if let Some(abort) = abort {
+            flag("FI");
+            return Ok(Some(abort.reply()));
+        }
+        if let Some(cors) = chosen.cors() {
+            match req.inspect(|head| cors.judge(head))? {
+                Cross::No => {}
+                Cross::Preflight(reply) => return Ok(Some(reply)),
+                Cross::From(origin) => back.allow(cors, origin),
+            }
+        }
+        match &chosen.route.action {
+            Action::Forward(_) => Ok(None),
+            Action::Redirect(redirect) => req.inspect(|head| redirect.reply(chosen, head)).map(Some),
+            Action::Direct(direct) => Ok(Some(direct.reply())),
+        }
+    }
+
     /// The next number of a xorshift64* generator.
     fn draw(&self) -> u64 {
         let mut state = self.chance.get();
@@ -93,32 +136,45 @@ impl Router {
 }
 
 /// Changes the request and tells the proxy where it goes.
-fn send(chosen: &Chosen<'_>, req: &mut Request) -> Result<()> {
+fn send(chosen: &Chosen<'_>, was_delayed: bool, req: &mut Request) -> Result<()> {
     let Some((forward, target)) = chosen.target() else { return Ok(()) };
-    if chosen.has_request_ops() {
-        // Read before anything is changed, so that %REQ(:path)% is the path that the client sent.
-        let ops = req.inspect(|head| evaluate(chosen.request_ops(), head))?;
-        Evaluated::apply_all(&ops, &mut req.headers_mut())?;
+    // Read before anything is changed, so that %REQ(:path)% is the path that the client sent.
+    let (ops, host, path) = req.inspect(|head: &RequestHead<'_>| {
+        let host = chosen.host().and_then(|host| host.value(head));
+        let path = forward.rewrite.as_deref().and_then(|rewrite| rewrite.path(chosen, head));
+        (evaluate(chosen.request_ops(), head), host, path)
+    })?;
+    Evaluated::apply_all(&ops, &mut req.headers_mut())?;
+    if let Some(rewritten) = path {
+        req.headers_mut().set("x-envoy-original-path", rewritten.original)?;
+        req.headers_mut().set(":path", rewritten.path)?;
     }
-    if let Some(rewrite) = &forward.rewrite {
-        let (path, authority) = req.inspect(|head: &RequestHead<'_>| rewrite.apply(chosen, head))?;
-        if let Some(rewritten) = path {
-            req.headers_mut().set("x-envoy-original-path", rewritten.original)?;
-            req.headers_mut().set(":path", rewritten.path)?;
-        }
-        if let Some(authority) = authority {
-            req.headers_mut().set(":authority", authority)?;
-        }
+    if let Some(host) = host {
+        req.headers_mut().set(":authority", host)?;
+    }
+    if let Some(stats) = &chosen.matched.stats {
+        stats.sent();
     }
     properties::set("sidegate.upstream.cluster", &*target.cluster)?;
-    if let Some(subset) = &target.subset {
-        properties::set("sidegate.upstream.subset", &**subset)?;
-    }
-    if let Some(timeout) = &forward.timeout {
-        properties::set("sidegate.upstream.timeout", &**timeout)?;
-    }
-    if let Some(retries) = &forward.retries {
-        properties::set("sidegate.upstream.retries", &**retries)?;
+    // A delayed request has used up its time on purpose: Istio then knows neither timeouts nor retries.
+    let timeout = forward.timeout.as_deref().filter(|_| !was_delayed);
+    let retries = if was_delayed { Some(NO_RETRIES) } else { forward.retries.as_deref() };
+    for (name, value) in [
+        ("sidegate.upstream.subset", target.subset.as_deref()),
+        ("sidegate.upstream.timeout", timeout),
+        ("sidegate.upstream.retries", retries),
+        ("sidegate.upstream.mirrors", forward.mirrors.as_deref()),
+    ] {
+        if let Some(value) = value {
+            properties::set(name, value)?;
+        }
     }
     Ok(())
+}
+
+/// Says why the answer is what it is. Where flags cannot be kept the client still gets its answer.
+fn flag(code: &str) {
+    if let Err(problem) = properties::set("sidegate.response_flag", code) {
+        debug!("no response flag: {problem}");
+    }
 }

@@ -2,9 +2,12 @@
 
 use sidegate_sdk::matching::RequestView;
 
+use crate::cors::Cors;
+use crate::fault::Faults;
 use crate::headers::Op;
-use crate::route::{Action, Forward, Levels, Match, Route, Target};
+use crate::route::{Action, Extras, Forward, Levels, Match, Route, Target};
 use crate::table::Table;
+use crate::template::Template;
 
 /// What was decided. It borrows from the table only.
 #[derive(Debug, Clone, Copy)]
@@ -61,25 +64,47 @@ impl<'t> Chosen<'t> {
         }
     }
 
+    pub(crate) fn faults(&self) -> Option<&'t Faults> {
+        self.extras()?.faults.as_ref()
+    }
+
+    pub(crate) fn cors(&self) -> Option<&'t Cors> {
+        self.extras()?.cors.as_ref()
+    }
+
+    pub(crate) fn request_ops(&self) -> impl Iterator<Item = &'t Op> + use<'t> {
+        self.levels().flat_map(|level| level.request.list.iter())
+    }
+
+    pub(crate) fn response_ops(&self) -> impl Iterator<Item = &'t Op> + use<'t> {
+        self.levels().flat_map(|level| level.response.list.iter())
+    }
+
+    /// The host that the request gets: the route's goes before that of a single destination, and gives way to that of
+    /// one among several.
+    pub(crate) fn host(&self) -> Option<&'t Template> {
+        let (forward, target) = self.target()?;
+        let of = |levels: Option<&'t Levels>| levels.and_then(|levels| levels.request.host.as_deref());
+        let rewrite = forward.rewrite.as_deref().and_then(|rewrite| rewrite.authority.as_ref());
+        let route = rewrite.or_else(|| of(self.route.levels.as_deref()));
+        let target = of(target.levels.as_deref());
+        if forward.is_split { target.or(route) } else { route.or(target) }
+    }
+
     /// Route and destination level in the order they run. With one destination its own operations come last and win;
     /// with several, Envoy knows the destination as a part of the route and runs the route's last.
     fn levels(&self) -> impl Iterator<Item = &'t Levels> + use<'t> {
         let route = self.route.levels.as_deref();
         let target = self.target.and_then(|target| target.levels.as_deref());
-        let is_split = matches!(&self.route.action, Action::Forward(forward) if forward.is_split);
-        let order = if is_split { [target, route] } else { [route, target] };
+        let order = if self.is_split() { [target, route] } else { [route, target] };
         order.into_iter().flatten()
     }
 
-    pub(crate) fn has_request_ops(&self) -> bool {
-        self.levels().any(|level| !level.request.is_empty())
+    fn is_split(&self) -> bool {
+        matches!(&self.route.action, Action::Forward(forward) if forward.is_split)
     }
 
-    pub(crate) fn request_ops(&self) -> impl Iterator<Item = &'t Op> + use<'t> {
-        self.levels().flat_map(|level| level.request.0.iter())
-    }
-
-    pub(crate) fn response_ops(&self) -> impl Iterator<Item = &'t Op> + use<'t> {
-        self.levels().flat_map(|level| level.response.0.iter())
+    fn extras(&self) -> Option<&'t Extras> {
+        self.route.extras.as_deref()
     }
 }

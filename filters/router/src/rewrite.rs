@@ -5,11 +5,12 @@ use sidegate_sdk::matching::{Pattern, RequestView, UriMatch, path_only};
 
 use crate::config::HttpRewrite;
 use crate::policy::Chosen;
+use crate::template::Template;
 
 #[derive(Debug)]
 pub(crate) struct Rewrite {
     path: Option<PathRewrite>,
-    pub(crate) authority: Option<Box<str>>,
+    pub(crate) authority: Option<Template>,
 }
 
 #[derive(Debug)]
@@ -55,24 +56,26 @@ impl Rewrite {
                 None
             }
         };
-        Self { path, authority: written.authority.as_deref().map(Into::into) }
+        Self { path, authority: written.authority.as_deref().map(|host| Template::Fixed(host.into())) }
     }
 
-    /// The path, if it changes, and the authority, if it is given.
-    pub(crate) fn apply(&self, chosen: &Chosen<'_>, head: &impl RequestView) -> (Option<Rewritten>, Option<&str>) {
-        let path = self.path.as_ref().map(|rewrite| {
-            let original = head.path();
-            let path = match rewrite {
-                PathRewrite::Matched(uri) => replace_matched(original, uri, chosen.matched.matcher.uri()),
-                PathRewrite::Found(pattern, replacement) => {
-                    let bare = path_only(original);
-                    let behind = original.get(bare.len()..).unwrap_or_default();
-                    pattern.replace_all(bare, replacement) + behind
-                }
-            };
-            Rewritten { original: original.to_owned(), path: if path.is_empty() { "/".to_owned() } else { path } }
-        });
-        (path.filter(|path| path.original != path.path), self.authority.as_deref())
+    /// The path, if it changes.
+    pub(crate) fn path(&self, chosen: &Chosen<'_>, head: &impl RequestView) -> Option<Rewritten> {
+        self.path
+            .as_ref()
+            .map(|rewrite| {
+                let original = head.path();
+                let path = match rewrite {
+                    PathRewrite::Matched(uri) => replace_matched(original, uri, chosen.matched.matcher.uri()),
+                    PathRewrite::Found(pattern, replacement) => {
+                        let bare = path_only(original);
+                        let behind = original.get(bare.len()..).unwrap_or_default();
+                        pattern.replace_all(bare, replacement) + behind
+                    }
+                };
+                Rewritten { original: original.to_owned(), path: if path.is_empty() { "/".to_owned() } else { path } }
+            })
+            .filter(|path| path.original != path.path)
     }
 }
 

@@ -2,10 +2,13 @@
 
 use sidegate_sdk::matching::Matcher;
 
+use crate::cors::Cors;
 use crate::direct::Direct;
+use crate::fault::Faults;
 use crate::headers::Ops;
 use crate::redirect::Redirect;
 use crate::rewrite::Rewrite;
+use crate::stats::RouteStats;
 
 /// One entry of a table.
 #[derive(Debug)]
@@ -14,6 +17,20 @@ pub(crate) struct Route {
     pub(crate) matches: Box<[Match]>,
     pub(crate) action: Action,
     pub(crate) levels: Option<Box<Levels>>,
+    pub(crate) extras: Option<Box<Extras>>,
+}
+
+/// What few routes have.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    pub(crate) faults: Option<Faults>,
+    pub(crate) cors: Option<Cors>,
+}
+
+impl Extras {
+    pub(crate) fn boxed(self) -> Option<Box<Self>> {
+        (self.faults.is_some() || self.cors.is_some()).then(|| Box::new(self))
+    }
 }
 
 /// One way to match, with the route's name by it.
@@ -21,6 +38,7 @@ pub(crate) struct Route {
 pub(crate) struct Match {
     pub(crate) matcher: Matcher,
     pub(crate) name: Option<Box<str>>,
+    pub(crate) stats: Option<Box<RouteStats>>,
 }
 
 /// Route-level header operations.
@@ -52,6 +70,8 @@ pub(crate) struct Forward {
     pub(crate) rewrite: Option<Box<Rewrite>>,
     pub(crate) timeout: Option<Box<str>>,
     pub(crate) retries: Option<Box<str>>,
+    /// The value of `sidegate.upstream.mirrors`.
+    pub(crate) mirrors: Option<Box<str>>,
 }
 
 #[derive(Debug)]

@@ -104,6 +104,18 @@ fn weights_share_and_zero_gets_nothing() {
 }
 
 #[test]
+fn a_cookie_keeps_a_user_on_one_side_of_a_split() {
+    let filter = routes(json!([
+        {"match": [{"headers": {"cookie": {"regex": "(.*; ?)?side=b(;.*)?"}}}], "route": to("b")},
+        {"route": to("a"), "headers": {"response": {"add": {"set-cookie": "side=a"}}}},
+    ]));
+    for (cookie, wanted) in [("side=b", "b"), ("x=1; side=b; y=2", "b"), ("side=bb", "a"), ("inside=b", "a")] {
+        assert_eq!(cluster(&filter.get("/").header("cookie", cookie).run()), wanted, "{cookie}");
+    }
+    assert_eq!(filter.get("/").run().header("set-cookie"), Some("side=a"));
+}
+
+#[test]
 fn rewrites_replace_what_matched_and_keep_the_query() {
     for (matched, rewrite, path, wanted) in [
         (json!({"uri": {"prefix": "/old/"}}), "/new/", "/old/x?y=1", "/new/x?y=1"),
@@ -183,6 +195,27 @@ fn the_host_is_set_through_headers_too() {
         let filter =
             routes(json!([{"route": to("app"), "headers": {"request": {"set": {name: "a"}, "add": {name: "b"}}}}]));
         assert_eq!(filter.get("/").run().request().unwrap().all(":authority"), ["a"], "{name}");
+    }
+}
+
+#[test]
+fn of_two_levels_that_rewrite_the_host_the_split_decides_which_wins() {
+    let set = |host: &str| json!({"request": {"set": {"host": host}}});
+    let destination =
+        |cluster: &str, host: &str| json!({"destination": {"host": cluster}, "weight": 1, "headers": set(host)});
+    let never = json!({"destination": {"host": "never"}});
+    for (route, destinations, wanted) in [
+        (json!({"headers": set("route")}), json!([destination("a", "target")]), "route"),
+        (json!({"rewrite": {"authority": "rewrite"}}), json!([destination("a", "target")]), "rewrite"),
+        (json!({}), json!([destination("a", "target")]), "target"),
+        (json!({"headers": set("route")}), json!([destination("a", "target"), never]), "target"),
+        (json!({"rewrite": {"authority": "rewrite"}}), json!([destination("a", "target"), never]), "target"),
+        (json!({"headers": set("route")}), json!([{"destination": {"host": "a"}, "weight": 1}, never]), "route"),
+    ] {
+        let mut route = route;
+        route["route"] = destinations;
+        let outcome = routes(json!([route.clone()])).get("/").run();
+        assert_eq!(outcome.request().unwrap().all(":authority"), [wanted], "{route}");
     }
 }
 

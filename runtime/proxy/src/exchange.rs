@@ -6,9 +6,11 @@ pub mod bodies;
 pub mod body;
 pub mod chain;
 pub mod conduct;
+mod grpc_timeout;
 pub mod head;
 pub mod held;
 pub mod hop;
+pub mod mirror;
 mod notes;
 pub mod occupancy;
 pub mod properties;
@@ -43,6 +45,7 @@ use self::body::Pump;
 use self::chain::{Chain, Step};
 use self::conduct::Watch;
 use self::head::RequestHead;
+use self::mirror::Copies;
 use self::reply::{Failure, Reply};
 use self::source::Source;
 use self::view::{ConnectionFacts, Facts, View, Waiter};
@@ -84,6 +87,8 @@ pub struct Exchange {
     key: StreamKey,
     pub chain: RefCell<Chain>,
     outcome: RefCell<Option<Outcome>>,
+    /// Copies that the request's body is shown to as it goes up.
+    copies: RefCell<Option<Copies>>,
     started: Instant,
     finished: Cell<bool>,
     pub grpc: bool,
@@ -147,6 +152,9 @@ impl Exchange {
             Ok(body) => body,
             Err(outcome) => return Box::pin(exchange.answer(Ended { outcome, from: None })).await,
         };
+        if upgrade.is_none() {
+            exchange.mirror(&body, &target, trailers);
+        }
         let sent = pin!(exchange.send(body, &target, upgrade.is_some(), trailers));
         match exchange.or_outcome(sent).await {
             Ok(Ok(response)) => exchange.respond(response, upgrade).await,
@@ -206,6 +214,7 @@ impl Exchange {
             key,
             chain: RefCell::new(chain),
             outcome: RefCell::new(None),
+            copies: RefCell::new(None),
             started,
             finished: Cell::new(false),
             grpc,
@@ -309,9 +318,13 @@ impl Exchange {
             view.facts.cluster = Some(cluster.clone());
             let mut retries = view.steering.retries.clone().unwrap_or_default();
             retries.per_try_timeout = view.steering.per_try_timeout.or(retries.per_try_timeout);
+            let mut timeout = view.steering.timeout;
+            if self.grpc {
+                timeout = grpc_timeout::within(timeout, &view.request.headers);
+            }
             Ok(upstream::Target {
                 subset: view.steering.subset.clone(),
-                timeout: view.steering.timeout,
+                timeout,
                 retries,
                 version: view.facts.protocol,
                 only_http2: false,
@@ -371,6 +384,7 @@ impl Exchange {
                 RequestBody::Full(None)
                 | RequestBody::Messages(_)
                 | RequestBody::Direct { .. }
+                | RequestBody::Copied(_)
                 | RequestBody::Empty => {}
             }
             upstream::address_request(&mut request, path, authority, target, upgrade, trailers)?;
@@ -406,6 +420,7 @@ impl Exchange {
         if self.finished.replace(true) {
             return;
         }
+        drop(self.copies.take());
         let duration = self.started.elapsed();
         let status = self.worker.with_env(|env| {
             let view = env.view(self.key)?;

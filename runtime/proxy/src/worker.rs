@@ -89,6 +89,8 @@ pub struct Worker {
     /// What filters keep back of bodies.
     pub held: HeldBytes,
     pub phase: Cell<Phase>,
+    /// Copies of requests under way.
+    pub mirrors: Cell<usize>,
     orders: mpsc::UnboundedSender<VmOrder>,
     mailboxes: Arc<[mpsc::Sender<Message>]>,
 }

@@ -8,7 +8,7 @@ use regex_automata::nfa::thompson::{Compiler, Config, WhichCaptures};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Anchored, Input};
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Hir, Look};
+use regex_syntax::hir::{Hir, HirKind, Literal, Look};
 
 /// Upper bound of one compiled program in bytes: far above any route, far below what would hurt a VM.
 const PROGRAM_LIMIT: usize = 256 * 1024;
@@ -21,6 +21,8 @@ const GROUPS: usize = 10;
 #[derive(Debug, Clone)]
 pub struct Pattern {
     engine: BoundedBacktracker,
+    /// What every match begins with. Most values do not, and are decided without a search.
+    prefix: Box<[u8]>,
 }
 
 impl Pattern {
@@ -30,8 +32,9 @@ impl Pattern {
     /// The text says what is wrong: a syntax error, an empty expression, or a program over 256 KiB.
     pub fn full(expression: &str) -> Result<Self, String> {
         let hir = parse(expression)?;
+        let prefix = literal_prefix(&hir).into();
         let whole = Hir::concat(vec![Hir::look(Look::Start), hir, Hir::look(Look::End)]);
-        Ok(Self { engine: engine(&whole, WhichCaptures::None)? })
+        Ok(Self { engine: engine(&whole, WhichCaptures::None)?, prefix })
     }
 
     /// Compiles an expression that is searched for, with groups for [`Pattern::replace_all`].
@@ -39,12 +42,15 @@ impl Pattern {
     /// # Errors
     /// As [`Pattern::full`].
     pub fn searching(expression: &str) -> Result<Self, String> {
-        Ok(Self { engine: engine(&parse(expression)?, WhichCaptures::All)? })
+        Ok(Self { engine: engine(&parse(expression)?, WhichCaptures::All)?, prefix: Box::default() })
     }
 
     /// Whether the expression matches; for one made by [`Pattern::full`] the whole value.
     #[must_use]
     pub fn matches(&self, value: &str) -> bool {
+        if !value.as_bytes().starts_with(&self.prefix) {
+            return false;
+        }
         let anchored = Input::new(value).anchored(Anchored::Yes);
         SCRATCH.with(|scratch| scratch.borrow_mut().search(&self.engine, &anchored, &mut []))
     }
@@ -109,6 +115,16 @@ fn reason(problem: &regex_syntax::Error) -> String {
             format!("{} at character {}", error.kind(), error.span().start.column)
         }
         _ => problem.to_string(),
+    }
+}
+
+/// The bytes that a match at the start begins with, as far as the expression says them plainly.
+fn literal_prefix(hir: &Hir) -> &[u8] {
+    match hir.kind() {
+        HirKind::Literal(Literal(bytes)) => bytes,
+        HirKind::Concat(parts) => parts.first().map_or(&[], literal_prefix),
+        HirKind::Capture(group) => literal_prefix(&group.sub),
+        _ => &[],
     }
 }
 
@@ -182,6 +198,8 @@ mod tests {
         assert!(!full("v1", "/v1"));
         assert!(full("/v[0-9]+/.*", "/v12/x/y"));
         assert!(full("(?i)/Shop", "/sHOP"));
+        assert!(full("(/a)(b|c)", "/ac") && !full("(/a)(b|c)", "/xc"));
+        assert!(full("/a|/b", "/b") && full("^/a$", "/a") && full("/?a", "a"));
         assert!(!full(r"\d+", "٣"));
         assert!(!full("a.c", "a\nc"));
         assert!(full("(?s)a.c", "a\nc"));

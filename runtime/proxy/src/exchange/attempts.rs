@@ -1,7 +1,7 @@
 //! Sending a request, and sending it again: what may be repeated, how often, and for how long in all.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 
@@ -34,7 +34,8 @@ impl Replay {
             RequestBody::Full(None)
             | RequestBody::Messages(_)
             | RequestBody::Direct { .. }
-            | RequestBody::Pumped { .. } => None,
+            | RequestBody::Pumped { .. }
+            | RequestBody::Copied(_) => None,
         }
     }
 
@@ -56,13 +57,14 @@ impl Exchange {
         trailers: bool,
     ) -> Result<Answer, Failure> {
         let mut trace = Trace::default();
+        let begun = Instant::now();
         let mut answer = {
             let tries = pin!(self.tries(body, target, (upgrade, trailers), &mut trace));
             within(target.timeout, Failure::RouteTimeout, tries).await
         };
         if let Ok(answer) = &mut answer {
-            // The route's time is that of the whole response.
-            answer.in_flight.deadline = target.timeout.map(|limit| self.started + limit);
+            // The route's time is that of the whole response. What filters waited for before is not part of it.
+            answer.in_flight.deadline = target.timeout.map(|limit| begun + limit);
         }
         self.worker.with_env(|env| {
             if let Some(view) = env.view(self.key) {
@@ -134,7 +136,9 @@ impl Exchange {
         }
         let limit = target.cluster.limits.max_retries;
         let permit = Permit::take(&target.cluster, |load| &load.retries, limit)?;
-        trace.failed.extend(trace.endpoint.as_ref().map(|endpoint| endpoint.id));
+        if policy.skips_tried {
+            trace.failed.extend(trace.endpoint.as_ref().map(|endpoint| endpoint.id));
+        }
         let pause = self.worker.with_env(|env| policy.pause(trace.attempts, |bound| env.rng().below(bound)));
         Some(Retry::ByPolicy { pause, _permit: permit })
     }

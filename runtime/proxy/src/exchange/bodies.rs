@@ -12,6 +12,7 @@ use sidegate_wasm_host::abi::Direction;
 use tokio::time::{Instant, Sleep};
 
 use super::body::{Pump, note_trailers};
+use super::mirror::Feed;
 use super::occupancy::Busy;
 use super::reply::{Failure, Reply};
 use super::{BodyError, Exchange, Outcome};
@@ -34,6 +35,8 @@ pub enum RequestBody {
         pump: Box<Pump>,
         stall: Stall,
     },
+    /// What goes by on another one, for a mirror.
+    Copied(Feed),
 }
 
 /// Ends a body whose sender makes no progress.
@@ -65,7 +68,7 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let (polled, stall, exchange) = match &mut *self {
+        let (polled, ended, stall, exchange) = match &mut *self {
             Self::Empty => return Poll::Ready(None),
             Self::Messages(messages) => {
                 return messages
@@ -74,18 +77,20 @@ impl Body for RequestBody {
             }
             Self::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Direct { incoming, exchange, stall } => {
-                let polled = Pin::new(incoming).poll_frame(cx).map_err(BodyError::Peer);
-                (polled, stall, &*exchange)
+                let polled = Pin::new(&mut *incoming).poll_frame(cx).map_err(BodyError::Peer);
+                (polled, incoming.is_end_stream(), stall, &*exchange)
             }
             Self::Pumped { pump, stall } => {
                 let polled = Pin::new(&mut **pump).poll_frame(cx);
                 if let Poll::Ready(frame) = polled {
                     stall.progress();
+                    pump.exchange().copy(&frame, pump.is_end_stream());
                     return Poll::Ready(frame);
                 }
                 // The pump's own clock watches filters; this one watches the client.
-                (Poll::Pending, stall, pump.exchange())
+                (Poll::Pending, false, stall, pump.exchange())
             }
+            Self::Copied(feed) => return feed.poll_frame(cx),
         };
         match polled {
             Poll::Ready(frame) => {
@@ -99,6 +104,7 @@ impl Body for RequestBody {
                     Some(Err(error)) => exchange.set_outcome(exchange.broken(Direction::Request, error)),
                     None => {}
                 }
+                exchange.copy(&frame, ended);
                 Poll::Ready(frame)
             }
             Poll::Pending => {
@@ -119,6 +125,7 @@ impl Body for RequestBody {
             Self::Messages(messages) => messages.is_over(),
             Self::Direct { incoming, .. } => incoming.is_end_stream(),
             Self::Pumped { pump, .. } => pump.is_end_stream(),
+            Self::Copied(feed) => feed.is_end(),
         }
     }
 
@@ -127,7 +134,7 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Direct { incoming, .. } => incoming.size_hint(),
-            Self::Messages(_) | Self::Pumped { .. } => SizeHint::default(),
+            Self::Messages(_) | Self::Pumped { .. } | Self::Copied(_) => SizeHint::default(),
         }
     }
 }

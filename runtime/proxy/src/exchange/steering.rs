@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::mirror::{self, Mirror};
 use crate::telemetry::flags::Flags;
 use crate::upstream::retry::RetryPolicy;
 
@@ -14,6 +15,7 @@ pub struct Steering {
     pub timeout: Option<Duration>,
     pub per_try_timeout: Option<Duration>,
     pub retries: Option<RetryPolicy>,
+    pub mirrors: Vec<Mirror>,
     /// Counts writes that choose a route, so that the chain sees which filter steered.
     pub writes: u32,
     /// A value that could not be understood: the exchange fails with flag NC.
@@ -76,6 +78,10 @@ impl Steering {
             "sidegate.upstream.perTryTimeout" => self.per_try_timeout = duration,
             "sidegate.upstream.retries" => match RetryPolicy::parse(text, parse_duration) {
                 Some(policy) => self.retries = Some(policy),
+                None => self.invalid = true,
+            },
+            "sidegate.upstream.mirrors" => match mirror::parse(text) {
+                Some(mirrors) => self.mirrors = mirrors,
                 None => self.invalid = true,
             },
             _ => {}

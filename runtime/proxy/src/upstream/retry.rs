@@ -22,6 +22,8 @@ pub struct RetryPolicy {
     /// Retries after the first try.
     pub attempts: u32,
     pub per_try_timeout: Option<Duration>,
+    /// A retry goes to an endpoint that was not tried yet, as long as there is one.
+    pub skips_tried: bool,
     backoff: Duration,
     on: Conditions,
     statuses: Vec<u16>,
@@ -45,6 +47,7 @@ struct Written {
     per_try_timeout: Option<String>,
     retry_on: Option<String>,
     backoff: Option<String>,
+    retry_ignore_previous_hosts: Option<bool>,
 }
 
 impl Default for RetryPolicy {
@@ -53,6 +56,7 @@ impl Default for RetryPolicy {
         Self {
             attempts: 2,
             per_try_timeout: None,
+            skips_tried: true,
             backoff: BACKOFF,
             on: Conditions { connect_failure: true, ..Conditions::default() },
             statuses: Vec::new(),
@@ -62,6 +66,11 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// One try and no more.
+    pub fn never() -> Self {
+        Self { attempts: 0, on: Conditions::default(), ..Self::default() }
+    }
+
     /// Reads the property; `None`: it cannot be understood.
     pub fn parse(json: &str, duration: impl Fn(&str) -> Option<Duration>) -> Option<Self> {
         let written: Written = serde_json::from_str(json).ok()?;
@@ -72,6 +81,7 @@ impl RetryPolicy {
         let mut policy = Self {
             attempts: written.attempts.unwrap_or(2).min(MAX_ATTEMPTS),
             per_try_timeout: optional(written.per_try_timeout)?.filter(|limit| !limit.is_zero()),
+            skips_tried: written.retry_ignore_previous_hosts.unwrap_or(true),
             backoff: optional(written.backoff)?.unwrap_or(BACKOFF),
             on: Conditions::default(),
             statuses: Vec::new(),

@@ -75,6 +75,12 @@ impl Counters {
         self.process.metrics.series(Kind::Counter, &name).add(worker, 1);
     }
 
+    /// A copy of a request was not begun, or given up because it fell behind.
+    pub fn mirror_dropped(&self, worker: usize, cluster: &Cluster) {
+        let name = SeriesName::new("sidegate_mirrors_dropped_total", &[("envoy_cluster_name", &cluster.name)]);
+        self.process.metrics.series(Kind::Counter, &name).add(worker, 1);
+    }
+
     /// A request went to a cluster; `None`: no response came.
     pub fn upstream(&self, worker: usize, cluster: &Cluster, status: Option<StatusCode>) {
         let code = status.map_or(503, |status| status.as_u16());

@@ -69,6 +69,7 @@ async fn run(start: Start) {
         connections: RefCell::new(Slab::new()),
         held: HeldBytes::default(),
         phase: Cell::new(Phase::Serving),
+        mirrors: Cell::new(0),
         orders,
         mailboxes,
     });
