@@ -11,6 +11,7 @@ pub mod held;
 pub mod hop;
 mod notes;
 pub mod occupancy;
+mod pace;
 pub mod properties;
 pub mod reply;
 pub mod respond;
