@@ -112,3 +112,26 @@ pub fn foreign(name: &str, argument: &[u8]) -> Result<Option<Vec<u8>>> {
     let hook = host::Hook::running();
     Ok(host::foreign(&hook, name, argument)?.map(std::borrow::Cow::into_owned))
 }
+
+/// The wall clock, as the time since 1970. Zero in a host without one.
+///
+/// ```
+/// # use sidegate_sdk::{Filter, Result, Setup, config, filter, testing};
+/// #[config]
+/// struct Season { ends: u64 }
+///
+/// #[filter]
+/// impl Filter for Season {
+///     fn configure(config: Season, setup: &mut Setup) -> Result<Self> {
+///         if sidegate_sdk::now().as_secs() > config.ends {
+///             setup.warning("/ends", "the season is over");
+///         }
+///         Ok(config)
+///     }
+/// }
+/// # assert!(testing::Filter::<Season>::configure(r#"{"ends": 5}"#).unwrap().warnings().is_empty());
+/// ```
+#[must_use]
+pub fn now() -> std::time::Duration {
+    std::time::Duration::from_nanos(host::now())
+}
