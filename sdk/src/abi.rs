@@ -22,6 +22,7 @@ unsafe extern "C" {
     pub(crate) safe fn proxy_continue_stream(kind: u32) -> u32;
     pub(crate) safe fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     pub(crate) safe fn proxy_record_metric(id: u32, value: u64) -> u32;
+    pub(crate) safe fn proxy_get_metric(id: u32, value: &mut u64) -> u32;
 
     fn proxy_log(level: u32, text: *const u8, len: usize) -> u32;
     fn proxy_get_property(path: *const u8, len: usize, out: *mut *const u8, out_len: *mut usize) -> u32;

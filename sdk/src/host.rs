@@ -179,6 +179,11 @@ pub(crate) fn record_metric(id: u32, value: u64) -> Result<()> {
     check("record_metric", raw::proxy_record_metric(id, value))
 }
 
+pub(crate) fn metric(id: u32) -> Result<u64> {
+    let mut value = 0;
+    check("get_metric", raw::proxy_get_metric(id, &mut value)).map(|()| value)
+}
+
 /// `None` if the host does not know the function.
 pub(crate) fn foreign<'h>(hook: &'h Hook, name: &str, argument: &[u8]) -> Result<Option<Lent<'h>>> {
     found("call_foreign_function", raw::foreign(hook, name, argument))

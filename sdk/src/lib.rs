@@ -37,6 +37,7 @@ mod body;
 mod callout;
 mod config;
 mod dispatch;
+mod duration;
 mod error;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -53,6 +54,7 @@ pub mod metrics;
 mod next;
 mod pairs;
 pub mod properties;
+mod random;
 mod settle;
 pub mod shared;
 mod sleep;
@@ -64,11 +66,13 @@ mod waiting;
 pub use body::{Bodies, Chunk, Mode};
 pub use callout::{Answer, Callout};
 pub use config::{Problem, Setup, Severity, escape as escape_pointer};
+pub use duration::parse as parse_duration;
 pub use error::{Error, Result, Status};
 pub use filter::{Config, Filter};
 pub use headers::{Headers, HeadersMut};
 pub use message::{Request, Response};
 pub use next::Next;
+pub use random::Random;
 pub use sidegate_matching as matching;
 pub use sidegate_sdk_macros::{config, filter};
 pub use sleep::sleep;
@@ -107,4 +111,27 @@ pub mod private {
 pub fn foreign(name: &str, argument: &[u8]) -> Result<Option<Vec<u8>>> {
     let hook = host::Hook::running();
     Ok(host::foreign(&hook, name, argument)?.map(std::borrow::Cow::into_owned))
+}
+
+/// The wall clock, as the time since 1970. Zero in a host without one.
+///
+/// ```
+/// # use sidegate_sdk::{Filter, Result, Setup, config, filter, testing};
+/// #[config]
+/// struct Season { ends: u64 }
+///
+/// #[filter]
+/// impl Filter for Season {
+///     fn configure(config: Season, setup: &mut Setup) -> Result<Self> {
+///         if sidegate_sdk::now().as_secs() > config.ends {
+///             setup.warning("/ends", "the season is over");
+///         }
+///         Ok(config)
+///     }
+/// }
+/// # assert!(testing::Filter::<Season>::configure(r#"{"ends": 5}"#).unwrap().warnings().is_empty());
+/// ```
+#[must_use]
+pub fn now() -> std::time::Duration {
+    std::time::Duration::from_nanos(host::now())
 }

@@ -73,6 +73,12 @@ impl Gauge {
     pub fn add(&self, amount: i64) {
         let _ = host::increment_metric(self.0, amount);
     }
+
+    /// The value over all workers; 0 if the host does not say.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        host::metric(self.0).unwrap_or(0)
+    }
 }
 
 impl Histogram {

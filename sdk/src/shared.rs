@@ -32,6 +32,12 @@ const ATTEMPTS: u32 = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version(u32);
 
+impl Version {
+    /// Of a key that is not there. Hosts ignore the version of a missing key and compare that of a present one, so
+    /// that a number which none of them gives out writes only if nobody else has written.
+    pub const ABSENT: Self = Self(u32::MAX);
+}
+
 /// Reads a value and its version.
 ///
 /// # Errors
@@ -67,18 +73,10 @@ pub fn set_if(key: &str, value: impl AsRef<[u8]>, version: Version) -> Result<bo
 /// If the host refuses, or 16 attempts met a faster writer.
 pub fn update(key: &str, mut change: impl FnMut(Option<&[u8]>) -> Vec<u8>) -> Result<Vec<u8>> {
     for _ in 0..ATTEMPTS {
-        match get(key)? {
-            None => {
-                let value = change(None);
-                set(key, &value)?;
-                return Ok(value);
-            }
-            Some((old, version)) => {
-                let value = change(Some(&old));
-                if set_if(key, &value, version)? {
-                    return Ok(value);
-                }
-            }
+        let (old, version) = get(key)?.map_or((None, Version::ABSENT), |(old, version)| (Some(old), version));
+        let value = change(old.as_deref());
+        if set_if(key, &value, version)? {
+            return Ok(value);
         }
     }
     Err(Error::Host { call: "set_shared_data", status: Status::CAS_MISMATCH })

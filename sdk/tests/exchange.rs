@@ -218,6 +218,14 @@ fn shared_values_are_changed_only_when_nobody_was_faster() {
     assert!(!shared::set_if("k", "3", version).unwrap());
     assert_eq!(shared::update("k", |old| [old.unwrap(), b"+"].concat()).unwrap(), b"2+");
     assert!(shared::get("other").unwrap().is_none());
+    let mut was_faster = false;
+    let written = shared::update("other", |old| {
+        if !std::mem::replace(&mut was_faster, true) {
+            shared::set("other", "first").unwrap();
+        }
+        [old.unwrap_or_default(), b"!"].concat()
+    });
+    assert_eq!(written.unwrap(), b"first!", "nor is a key made twice");
 }
 
 /// Says that it only sleeps, and sends a callout all the same.

@@ -13,6 +13,7 @@ pub mod hop;
 pub mod mirror;
 mod notes;
 pub mod occupancy;
+mod pace;
 pub mod properties;
 pub mod reply;
 pub mod respond;

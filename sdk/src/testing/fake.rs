@@ -103,6 +103,16 @@ pub(crate) fn proxy_record_metric(id: u32, value: u64) -> u32 {
     })
 }
 
+pub(crate) fn proxy_get_metric(id: u32, value: &mut u64) -> u32 {
+    with(|state| match state.series.get(id as usize).and_then(|(_, name)| state.values.get(name)) {
+        Some(found) => {
+            *value = *found;
+            OK
+        }
+        None => NOT_FOUND,
+    })
+}
+
 pub(crate) fn define_metric(kind: u32, name: &str, id: &mut u32) -> u32 {
     with(|state| {
         *id = u32::try_from(state.series.len()).unwrap_or(u32::MAX);

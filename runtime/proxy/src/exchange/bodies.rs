@@ -1,6 +1,7 @@
 //! The body types that leave an exchange: towards the upstream, and towards the client. Whoever sends them pulls.
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 use super::body::{Pump, note_trailers};
 use super::mirror::Feed;
 use super::occupancy::Busy;
+use super::pace::Pace;
 use super::reply::{Failure, Reply};
 use super::{BodyError, Exchange, Outcome};
 use crate::upstream::InFlight;
@@ -144,6 +146,8 @@ pub struct ResponseBody {
     kind: Kind,
     exchange: Option<Rc<Exchange>>,
     in_flight: Option<InFlight>,
+    /// How fast it may leave, where a filter has a say in that.
+    pace: Option<Box<Pace>>,
     /// Rings when the route's time is up.
     late: Option<Pin<Box<Sleep>>>,
     /// Dropped last: the client's connection is busy until everything else has ended.
@@ -164,6 +168,7 @@ impl ResponseBody {
             kind: if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) },
             exchange: None,
             in_flight: None,
+            pace: None,
             late: None,
             busy: None,
         }
@@ -171,7 +176,7 @@ impl ResponseBody {
 
     pub fn full(exchange: Rc<Exchange>, bytes: Bytes) -> Self {
         let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) };
-        Self { kind, exchange: Some(exchange), in_flight: None, late: None, busy: None }
+        Self { kind, exchange: Some(exchange), in_flight: None, pace: None, late: None, busy: None }
     }
 
     pub fn direct(exchange: Rc<Exchange>, incoming: Incoming, in_flight: InFlight) -> Self {
@@ -179,18 +184,105 @@ impl ResponseBody {
             kind: Kind::Direct(incoming),
             exchange: Some(exchange),
             in_flight: Some(in_flight),
+            pace: None,
             late: None,
             busy: None,
         }
     }
 
     pub fn pumped(exchange: Rc<Exchange>, pump: Pump, in_flight: Option<InFlight>) -> Self {
-        Self { kind: Kind::Pumped(Box::new(pump)), exchange: Some(exchange), in_flight, late: None, busy: None }
+        Self {
+            kind: Kind::Pumped(Box::new(pump)),
+            exchange: Some(exchange),
+            in_flight,
+            pace: None,
+            late: None,
+            busy: None,
+        }
+    }
+
+    /// Lets the body leave at this rate, in bytes per second.
+    pub fn slow_down(&mut self, rate: NonZeroU64) {
+        self.pace = Some(Box::new(Pace::new(rate)));
     }
 
     /// Marks the client's connection as busy as long as this lives.
     pub fn keep_busy(&mut self, busy: Busy) {
         self.busy = Some(busy);
+    }
+
+    /// The next piece that may leave.
+    fn poll_paced(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+        loop {
+            if let Some(pace) = &mut self.pace
+                && let Some(slice) = ready!(pace.poll(cx))
+            {
+                return Poll::Ready(Some(Ok(Frame::data(slice))));
+            }
+            let frame = ready!(self.poll_source(cx));
+            let (frame, pace) = match (frame, &mut self.pace) {
+                (Some(Ok(frame)), Some(pace)) => (frame, pace),
+                (frame, _) => return Poll::Ready(frame),
+            };
+            match frame.into_data() {
+                Ok(piece) => pace.hold(piece),
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+    }
+
+    /// The next piece from where the body comes.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+        let frame = match &mut self.kind {
+            Kind::Empty => None,
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.kind = Kind::Empty;
+                if let Some(exchange) = &self.exchange {
+                    exchange.count_body(Direction::Response, bytes.len());
+                }
+                Some(Ok(Frame::data(bytes)))
+            }
+            Kind::Direct(incoming) => {
+                let polled = Pin::new(&mut *incoming).poll_frame(cx).map_err(BodyError::Peer);
+                let frame = ready!(within(&self.in_flight, &mut self.late, cx, polled));
+                if let (Some(Ok(frame)), Some(exchange)) = (&frame, &self.exchange) {
+                    match frame.data_ref() {
+                        Some(data) => exchange.count_body(Direction::Response, data.len()),
+                        None => {
+                            if let Some(fields) = frame.trailers_ref() {
+                                note_trailers(exchange, Direction::Response, fields);
+                            }
+                        }
+                    }
+                }
+                if incoming.is_end_stream() {
+                    self.complete();
+                }
+                frame
+            }
+            Kind::Pumped(pump) => {
+                let frame = ready!(Pin::new(&mut **pump).poll_frame(cx));
+                if let (Some(Ok(frame)), Some(exchange)) = (&frame, &self.exchange) {
+                    exchange.count_body(Direction::Response, frame.data_ref().map_or(0, Bytes::len));
+                }
+                frame
+            }
+        };
+        match &frame {
+            None => self.complete(),
+            Some(Err(_)) => {
+                if let Some(exchange) = &self.exchange {
+                    exchange.cut();
+                }
+            }
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn held(&self) -> usize {
+        self.pace.as_ref().map_or(0, |pace| pace.held())
     }
 
     /// The body has ended as it should: its connection may serve again.
@@ -205,64 +297,22 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame {
         let this = &mut *self;
         if let Some(busy) = &mut this.busy {
             busy.asked();
         }
-        let frame = match &mut this.kind {
-            Kind::Empty => None,
-            Kind::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.kind = Kind::Empty;
-                if let Some(exchange) = &this.exchange {
-                    exchange.count_body(Direction::Response, bytes.len());
-                }
-                Some(Ok(Frame::data(bytes)))
-            }
-            Kind::Direct(incoming) => {
-                let polled = Pin::new(&mut *incoming).poll_frame(cx).map_err(BodyError::Peer);
-                let frame = ready!(within(&this.in_flight, &mut this.late, cx, polled));
-                if let (Some(Ok(frame)), Some(exchange)) = (&frame, &this.exchange) {
-                    match frame.data_ref() {
-                        Some(data) => exchange.count_body(Direction::Response, data.len()),
-                        None => {
-                            if let Some(fields) = frame.trailers_ref() {
-                                note_trailers(exchange, Direction::Response, fields);
-                            }
-                        }
-                    }
-                }
-                if incoming.is_end_stream() {
-                    this.complete();
-                }
-                frame
-            }
-            Kind::Pumped(pump) => {
-                let frame = ready!(Pin::new(&mut **pump).poll_frame(cx));
-                if let (Some(Ok(frame)), Some(exchange)) = (&frame, &this.exchange) {
-                    exchange.count_body(Direction::Response, frame.data_ref().map_or(0, Bytes::len));
-                }
-                frame
-            }
-        };
-        match &frame {
-            None => this.complete(),
-            Some(Err(_)) => {
-                if let Some(exchange) = &this.exchange {
-                    exchange.cut();
-                }
-            }
-            Some(Ok(_)) => {
-                if let Some(busy) = &mut this.busy {
-                    busy.offered();
-                }
-            }
+        let frame = ready!(this.poll_paced(cx));
+        if let (Some(Ok(_)), Some(busy)) = (&frame, &mut this.busy) {
+            busy.offered();
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
+        if self.held() > 0 {
+            return false;
+        }
         match &self.kind {
             Kind::Empty => true,
             Kind::Full(_) => false,
@@ -272,11 +322,15 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
+        let hint = match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Direct(incoming) => incoming.size_hint(),
             Kind::Pumped(_) => SizeHint::default(),
+        };
+        match hint.exact() {
+            Some(coming) => SizeHint::with_exact(coming + self.held() as u64),
+            None => hint,
         }
     }
 }

@@ -211,13 +211,17 @@ impl Exchange {
     fn leave(self: &Rc<Self>, returning: Returning, pump: Option<Pump>) -> Response<ResponseBody> {
         // Filters that log will look at the head again; without one it can leave as it is.
         let logged = self.chain.borrow().has(Hook::Log);
+        let mut rate = None;
         let head = self.worker.with_env(|env| {
-            let head = env.view(self.key)?.response.as_mut()?;
+            let view = env.view(self.key)?;
+            rate = view.steering.response_rate;
+            let head = view.response.as_mut()?;
             if head.length_hidden && self.head_request {
                 // A filter that rewrites the body of GET: its length is not known here.
                 head.headers.remove(header::CONTENT_LENGTH);
             }
-            Some((head.status?, if logged { head.headers.clone() } else { std::mem::take(&mut head.headers) }))
+            let headers = if logged { head.headers.clone() } else { std::mem::take(&mut head.headers) };
+            Some((head.status?, headers))
         });
         let Some((status, headers)) = head else {
             // A filter took the status away.
@@ -232,7 +236,7 @@ impl Exchange {
         };
         let Returning { source, in_flight, .. } = returning;
         let mut headers = headers;
-        let body = match (pump, source) {
+        let mut body = match (pump, source) {
             (Some(pump), _) => {
                 // Filters may change the body: its length is made anew.
                 headers.remove(header::CONTENT_LENGTH);
@@ -250,6 +254,9 @@ impl Exchange {
                 full(self, Bytes::new())
             }
         };
+        if let Some(rate) = rate {
+            body.slow_down(rate);
+        }
         build(status, headers, body)
     }
 

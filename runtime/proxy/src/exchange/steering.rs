@@ -1,5 +1,6 @@
 //! Where filters send an exchange: the properties `sidegate.upstream.*`, `sidegate.route.name` and their like.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::mirror::{self, Mirror};
@@ -16,6 +17,8 @@ pub struct Steering {
     pub per_try_timeout: Option<Duration>,
     pub retries: Option<RetryPolicy>,
     pub mirrors: Vec<Mirror>,
+    /// Bytes per second in which the response's body leaves.
+    pub response_rate: Option<NonZeroU64>,
     /// Counts writes that choose a route, so that the chain sees which filter steered.
     pub writes: u32,
     /// A value that could not be understood: the exchange fails with flag NC.
@@ -29,12 +32,13 @@ const SUBSET: &str = "sidegate.upstream.subset";
 const ROUTE_NAME: &str = "sidegate.route.name";
 
 /// Properties that are stored and read back as text, and interpreted where they are used.
-const TEXTS: [&str; 9] = [
+const TEXTS: [&str; 10] = [
     "sidegate.upstream.timeout",
     "sidegate.upstream.perTryTimeout",
     "sidegate.upstream.retries",
     "sidegate.upstream.hashKey",
     "sidegate.upstream.mirrors",
+    "sidegate.response.bytesPerSecond",
     "sidegate.auth.claims",
     "sidegate.auth.principal",
     "sidegate.auth.audiences",
@@ -76,6 +80,10 @@ impl Steering {
         match name {
             "sidegate.upstream.timeout" => self.timeout = duration,
             "sidegate.upstream.perTryTimeout" => self.per_try_timeout = duration,
+            "sidegate.response.bytesPerSecond" => match text.parse() {
+                Ok(rate) => self.response_rate = Some(rate),
+                Err(_) => self.invalid = true,
+            },
             "sidegate.upstream.retries" => match RetryPolicy::parse(text, parse_duration) {
                 Some(policy) => self.retries = Some(policy),
                 None => self.invalid = true,
@@ -96,9 +104,9 @@ impl Steering {
     /// Forgets where the request goes, but not who sent it.
     pub fn forget_route(&mut self) {
         let texts = std::mem::take(&mut self.texts);
-        let writes = self.writes;
+        let (writes, response_rate) = (self.writes, self.response_rate);
         let kept = |(name, _): &(&str, String)| !name.starts_with("sidegate.upstream.");
-        *self = Self { texts: texts.into_iter().filter(kept).collect(), writes, ..Self::default() };
+        *self = Self { texts: texts.into_iter().filter(kept).collect(), writes, response_rate, ..Self::default() };
     }
 
     /// Reads a property back.
@@ -141,7 +149,13 @@ mod tests {
         assert_eq!(steering.timeout, Some(Duration::from_millis(1500)));
         assert_eq!(steering.read(b"sidegate.upstream.timeout"), Some("1.5s"));
         assert!(!steering.invalid && !flags.is_empty());
-        steering.set(b"sidegate.upstream.timeout", b"soon", &mut flags);
-        assert!(steering.invalid);
+        steering.set(b"sidegate.response.bytesPerSecond", b"1024", &mut flags);
+        steering.forget_route();
+        assert_eq!(steering.response_rate, NonZeroU64::new(1024), "a new route answers the same client");
+        for (name, value) in [("sidegate.upstream.timeout", "soon"), ("sidegate.response.bytesPerSecond", "0")] {
+            let mut steering = Steering::default();
+            steering.set(name.as_bytes(), value.as_bytes(), &mut flags);
+            assert!(steering.invalid, "{name}");
+        }
     }
 }

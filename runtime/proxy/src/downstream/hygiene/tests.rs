@@ -90,6 +90,7 @@ fn upgrades() {
 fn claims_of_clients_are_not_believed() {
     let fields = [("x-forwarded-for", "1.2.3.4"), ("x-envoy-peer-metadata", "x"), ("x-forwarded-client-cert", "y")];
     assert_eq!(get(&fields).unwrap().head.headers.len(), 0);
+    assert_eq!(get(&[("x-envoy-fault-abort-request", "503")]).unwrap().head.headers.len(), 1, "no claim but a wish");
     let (parts, ()) =
         Request::get("/").header("host", "a").header("x-forwarded-for", "1").body(()).unwrap().into_parts();
     let trusting = Rules { trusted_proxies: 1, ..RULES };

@@ -1,0 +1,78 @@
+//! Which faults a request gets: rules, percentages and headers, as plain Rust.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use sidegate_sdk::Setup;
+use sidegate_sdk::matching::{Matcher, RequestView};
+
+use crate::compile;
+use crate::config::FaultConfig;
+use crate::headers::Wishes;
+use crate::percentage::Percentage;
+
+/// The compiled configuration.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) rate: Option<(NonZeroU64, Percentage)>,
+    pub(crate) header_control: bool,
+}
+
+/// Faults for some requests.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// One of them has to match; none: all requests.
+    pub(crate) matchers: Vec<Matcher>,
+    pub(crate) delay: Option<(Duration, Percentage)>,
+    pub(crate) abort: Option<(Abort, Percentage)>,
+}
+
+/// How a request is answered in place of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abort {
+    /// With this status.
+    Http(u16),
+    /// With this gRPC status.
+    Grpc(u8),
+}
+
+/// What happens to one request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Bytes per second in which the response's body leaves.
+    pub rate: Option<NonZeroU64>,
+    /// How long the request is held.
+    pub delay: Option<Duration>,
+    /// How it is answered then.
+    pub abort: Option<Abort>,
+}
+
+impl Policy {
+    /// Checks and compiles what is written.
+    #[must_use]
+    pub fn compile(written: &FaultConfig, setup: &mut Setup) -> Self {
+        compile::policy(written, setup)
+    }
+
+    /// Draws the faults of a request. Every percentage is drawn for itself, from `draw`, which gives numbers below
+    /// [`MILLION`](crate::percentage::MILLION).
+    pub fn draw(&self, request: &impl RequestView, mut draw: impl FnMut() -> u32) -> Faults {
+        let is_meant =
+            |rule: &&Rule| rule.matchers.is_empty() || rule.matchers.iter().any(|matcher| matcher.matches(request));
+        let rule = self.rules.iter().find(is_meant);
+        let (mut rate, mut delay, mut abort) =
+            (self.rate, rule.and_then(|rule| rule.delay), rule.and_then(|rule| rule.abort));
+        if self.header_control {
+            let wishes = Wishes::of(request);
+            rate = wishes.rate.over(rate);
+            delay = wishes.delay.over(delay);
+            abort = wishes.abort.over(abort);
+        }
+        Faults { rate: drawn(rate, &mut draw), delay: drawn(delay, &mut draw), abort: drawn(abort, &mut draw) }
+    }
+}
+
+fn drawn<T>(fault: Option<(T, Percentage)>, draw: &mut impl FnMut() -> u32) -> Option<T> {
+    fault.filter(|(_, share)| share.takes(draw())).map(|(fault, _)| fault)
+}
