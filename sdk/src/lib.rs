@@ -37,6 +37,7 @@ mod body;
 mod callout;
 mod config;
 mod dispatch;
+mod duration;
 mod error;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -64,6 +65,7 @@ mod waiting;
 pub use body::{Bodies, Chunk, Mode};
 pub use callout::{Answer, Callout};
 pub use config::{Problem, Setup, Severity, escape as escape_pointer};
+pub use duration::parse as parse_duration;
 pub use error::{Error, Result, Status};
 pub use filter::{Config, Filter};
 pub use headers::{Headers, HeadersMut};
@@ -107,4 +109,32 @@ pub mod private {
 pub fn foreign(name: &str, argument: &[u8]) -> Result<Option<Vec<u8>>> {
     let hook = host::Hook::running();
     Ok(host::foreign(&hook, name, argument)?.map(std::borrow::Cow::into_owned))
+}
+
+/// The wall clock, as the host tells it; 1970 where it does not.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use sidegate_sdk::{Filter, Next, Request, Response, Result, config, filter, testing};
+///
+/// #[config]
+/// struct Until { second: u64 }
+///
+/// #[filter]
+/// impl Filter for Until {
+///     async fn handle(&self, req: Request, next: Next) -> Result<Response> {
+///         let end = UNIX_EPOCH + Duration::from_secs(self.second);
+///         if sidegate_sdk::now() < end { Ok(next.forward(req)) } else { Ok(Response::new(410)) }
+///     }
+/// }
+///
+/// let host = testing::Host::new().clock(Duration::from_secs(99));
+/// let filter = host.configure::<Until>(r#"{"second": 100}"#).unwrap();
+/// assert_eq!(filter.get("/").run().status(), 200);
+/// filter.advance(Duration::from_secs(1));
+/// assert_eq!(filter.get("/").run().status(), 410);
+/// ```
+#[must_use]
+pub fn now() -> std::time::SystemTime {
+    std::time::UNIX_EPOCH + std::time::Duration::from_nanos(host::now())
 }
