@@ -1,5 +1,6 @@
 //! HTTP requests to other clusters, awaited in the middle of an exchange.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::time::Duration;
@@ -38,7 +39,7 @@ use crate::waiting::Waiters;
 #[derive(Debug, Clone)]
 pub struct Callout {
     cluster: String,
-    method: &'static str,
+    method: Cow<'static, str>,
     path: String,
     authority: Option<String>,
     headers: Vec<(String, String)>,
@@ -51,7 +52,7 @@ impl Callout {
     pub fn to(cluster: impl Into<String>) -> Self {
         Self {
             cluster: cluster.into(),
-            method: "GET",
+            method: Cow::Borrowed("GET"),
             path: "/".to_owned(),
             authority: None,
             headers: Vec::new(),
@@ -63,19 +64,19 @@ impl Callout {
     /// Asks for a path.
     #[must_use]
     pub fn get(self, path: impl Into<String>) -> Self {
-        Self { method: "GET", path: path.into(), ..self }
+        Self { method: Cow::Borrowed("GET"), path: path.into(), ..self }
     }
 
     /// Sends a body to a path.
     #[must_use]
     pub fn post(self, path: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
-        Self { method: "POST", path: path.into(), body: body.into(), ..self }
+        Self { method: Cow::Borrowed("POST"), path: path.into(), body: body.into(), ..self }
     }
 
     /// Uses another method.
     #[must_use]
-    pub fn method(self, method: &'static str) -> Self {
-        Self { method, ..self }
+    pub fn method(self, method: impl Into<Cow<'static, str>>) -> Self {
+        Self { method: method.into(), ..self }
     }
 
     /// Sets the authority (`Host`).
@@ -115,7 +116,7 @@ impl Callout {
 
     fn dispatch(&self) -> Result<u32> {
         let pseudo = [
-            (":method", self.method),
+            (":method", &*self.method),
             (":path", self.path.as_str()),
             (":authority", self.authority.as_deref().unwrap_or(&self.cluster)),
             (":scheme", "http"),

@@ -113,25 +113,30 @@ pub fn foreign(name: &str, argument: &[u8]) -> Result<Option<Vec<u8>>> {
     Ok(host::foreign(&hook, name, argument)?.map(std::borrow::Cow::into_owned))
 }
 
-/// The wall clock, as the time since 1970. Zero in a host without one.
+/// The wall clock, as the host tells it; 1970 where it does not.
 ///
 /// ```
-/// # use sidegate_sdk::{Filter, Result, Setup, config, filter, testing};
+/// use std::time::{Duration, UNIX_EPOCH};
+/// use sidegate_sdk::{Filter, Next, Request, Response, Result, config, filter, testing};
+///
 /// #[config]
-/// struct Season { ends: u64 }
+/// struct Until { second: u64 }
 ///
 /// #[filter]
-/// impl Filter for Season {
-///     fn configure(config: Season, setup: &mut Setup) -> Result<Self> {
-///         if sidegate_sdk::now().as_secs() > config.ends {
-///             setup.warning("/ends", "the season is over");
-///         }
-///         Ok(config)
+/// impl Filter for Until {
+///     async fn handle(&self, req: Request, next: Next) -> Result<Response> {
+///         let end = UNIX_EPOCH + Duration::from_secs(self.second);
+///         if sidegate_sdk::now() < end { Ok(next.forward(req)) } else { Ok(Response::new(410)) }
 ///     }
 /// }
-/// # assert!(testing::Filter::<Season>::configure(r#"{"ends": 5}"#).unwrap().warnings().is_empty());
+///
+/// let host = testing::Host::new().clock(Duration::from_secs(99));
+/// let filter = host.configure::<Until>(r#"{"second": 100}"#).unwrap();
+/// assert_eq!(filter.get("/").run().status(), 200);
+/// filter.advance(Duration::from_secs(1));
+/// assert_eq!(filter.get("/").run().status(), 410);
 /// ```
 #[must_use]
-pub fn now() -> std::time::Duration {
-    std::time::Duration::from_nanos(host::now())
+pub fn now() -> std::time::SystemTime {
+    std::time::UNIX_EPOCH + std::time::Duration::from_nanos(host::now())
 }

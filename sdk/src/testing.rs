@@ -73,6 +73,20 @@ impl Host {
         self
     }
 
+    /// Sets the clock, as time since 1970. Default: 1970.
+    #[must_use]
+    pub fn clock(self, time: Duration) -> Self {
+        self.world.with(|state| state.now = nanos(time));
+        self
+    }
+
+    /// Adds a foreign function; `None` is an argument that it refuses.
+    #[must_use]
+    pub fn function(self, name: &str, function: impl Fn(&[u8]) -> Option<Vec<u8>> + 'static) -> Self {
+        self.world.with(|state| state.functions.insert(name.to_owned(), Rc::new(function)));
+        self
+    }
+
     /// Configures a filter.
     ///
     /// # Errors

@@ -59,9 +59,34 @@ impl<'h> RequestHead<'h> {
         header(self.hook, Map::Request, name)
     }
 
+    /// All values of a header, in order.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Vec<Cow<'h, str>> {
+        match property(self.hook, &["request", "headers", name].joined()) {
+            None => Vec::new(),
+            // The property joins values with commas: without one there is a single value.
+            Some(joined) if !joined.contains(',') => vec![joined],
+            Some(_) => {
+                let of_name = |(key, _): &(String, String)| key.eq_ignore_ascii_case(name);
+                let all = entries(self.hook, Map::Request).into_iter().filter(of_name);
+                all.map(|(_, value)| Cow::Owned(value)).collect()
+            }
+        }
+    }
+
     /// A property as text.
     pub fn property(&self, path: impl Path) -> Option<Cow<'h, str>> {
         property(self.hook, &path.joined())
+    }
+
+    /// A property as integer.
+    pub fn int(&self, path: impl Path) -> Option<i64> {
+        properties::lend(self.hook, &path.joined()).and_then(|bytes| properties::as_int(&bytes))
+    }
+
+    /// A property as boolean.
+    pub fn bool(&self, path: impl Path) -> Option<bool> {
+        properties::lend(self.hook, &path.joined()).and_then(|bytes| bytes.first().map(|byte| *byte != 0))
     }
 }
 

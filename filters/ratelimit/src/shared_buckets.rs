@@ -3,7 +3,7 @@
 //! Shared data cannot be deleted, so the buckets of values that clients choose live in a fixed number of sets. A set
 //! keeps the bucket that was asked for last in front, and gives up the one at its end when it is full.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use sidegate_sdk::{Result, now, shared};
 
@@ -25,7 +25,8 @@ pub(crate) fn take(key: &Key, terms: &Terms) -> Result<Taken> {
     let id = key.fingerprint();
     let place =
         if key.is_of_a_value() { format!("buckets/{}", id % u128::from(SETS)) } else { format!("bucket/{id:x}") };
-    let now = u64::try_from(now().as_millis()).unwrap_or(u64::MAX);
+    let since = now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     let mut taken = Taken { allowed: false, remaining: 0, next_fill: Duration::ZERO };
     shared::update(&place, |bytes| {
         let mut set: Vec<(u128, Level)> = bytes.unwrap_or_default().chunks_exact(SLOT).filter_map(read).collect();

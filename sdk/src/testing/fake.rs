@@ -307,6 +307,9 @@ pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> u32 {
 }
 
 pub(crate) fn foreign(_: &Hook, name: &str, argument: &[u8]) -> (u32, Vec<u8>) {
+    if let Some(function) = with(|state| state.functions.get(name).cloned()) {
+        return function(argument).map_or((BAD_ARGUMENT, Vec::new()), |answer| (OK, answer));
+    }
     with(|state| match name {
         "clear_route_cache" => (OK, Vec::new()),
         // Kept for the test in every host, since it is what `configure` returns.

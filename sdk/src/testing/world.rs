@@ -17,6 +17,7 @@ impl World {
     }
 }
 
+type Functions = BTreeMap<String, Rc<dyn Fn(&[u8]) -> Option<Vec<u8>>>>;
 type Answers = BTreeMap<String, Rc<dyn Fn(&Sent) -> Answer>>;
 type GrpcAnswers = BTreeMap<String, Rc<dyn Fn(&GrpcSent) -> Result<Vec<u8>, GrpcError>>>;
 
@@ -30,6 +31,7 @@ pub(crate) struct State {
     pub(crate) now: u64,
     pub(crate) answers: Answers,
     pub(crate) grpc_answers: GrpcAnswers,
+    pub(crate) functions: Functions,
     pub(crate) sent: Vec<Sent>,
     pub(crate) grpc_sent: Vec<GrpcSent>,
     pub(crate) callout_answer: (Vec<(String, String)>, Vec<u8>),

@@ -9,7 +9,7 @@ use crate::command::{Command, Failure};
 use crate::workspace::Workspace;
 
 /// What `builtin:NAME` names.
-const BUILTINS: [&str; 4] = ["fault", "ratelimit", "router", "telemetry"];
+const BUILTINS: [&str; 5] = ["auth", "fault", "ratelimit", "router", "telemetry"];
 
 /// Compiles target/filters/NAME.wasm to NAME.cwasm beside it. Says whether any of them changed.
 pub(crate) fn precompile(workspace: &Workspace, binary: &Path) -> Result<bool, Failure> {

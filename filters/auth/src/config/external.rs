@@ -1,0 +1,65 @@
+//! An extension provider, in `meshConfig`'s words.
+
+use std::collections::BTreeMap;
+
+use sidegate_sdk::config;
+use sidegate_sdk::serde_json::Value;
+
+/// A service that decides.
+#[config]
+#[derive(Default)]
+pub struct ExtAuthz {
+    /// Its name for CUSTOM policies. Without a CUSTOM policy every request is checked.
+    #[serde(default)]
+    pub name: String,
+    /// It is asked over HTTP.
+    pub envoy_ext_authz_http: Option<ExtAuthzHttp>,
+    /// Not supported yet.
+    pub envoy_ext_authz_grpc: Option<Value>,
+}
+
+/// An HTTP service that decides: 200 lets pass, 5xx is an error, anything else is the client's answer.
+#[config]
+#[derive(Default)]
+pub struct ExtAuthzHttp {
+    /// A cluster's name or one of its hosts.
+    pub service: String,
+    /// Accepted; the cluster has the port.
+    pub port: Option<u16>,
+    /// How long an answer may take. Default 200ms.
+    pub timeout: Option<String>,
+    /// Stands before the path of the request. Default: nothing.
+    #[serde(default)]
+    pub path_prefix: String,
+    /// Whether a request passes when there is no answer or a 5xx. Default false.
+    #[serde(default)]
+    pub fail_open: bool,
+    /// What a client gets when there is no answer or a 5xx. Default 403.
+    pub status_on_error: Option<StatusOnError>,
+    /// Headers of the request that are sent: `name`, `prefix*` or `*suffix`. `Authorization` is sent anyway.
+    #[serde(default)]
+    pub include_request_headers_in_check: Vec<String>,
+    /// Headers that are added to the check.
+    #[serde(default)]
+    pub include_additional_headers_in_check: BTreeMap<String, String>,
+    /// Not supported yet.
+    pub include_request_body_in_check: Option<Value>,
+    /// Headers of the answer that replace the request's. Default: none.
+    #[serde(default)]
+    pub headers_to_upstream_on_allow: Vec<String>,
+    /// Headers of a refusal that the client gets. Absent: all.
+    pub headers_to_downstream_on_deny: Option<Vec<String>>,
+    /// Headers of the answer that the client gets with the response. Default: none.
+    #[serde(default)]
+    pub headers_to_downstream_on_allow: Vec<String>,
+}
+
+/// A status, written as text (Istio's way) or number.
+#[config]
+#[serde(untagged)]
+pub enum StatusOnError {
+    /// `403`.
+    Number(u16),
+    /// `"403"`.
+    Text(String),
+}
