@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(draw(2, 1030), Drawn { allowed: true, remaining: 1, next_fill: ms(100) });
         assert_eq!(draw(2, 1050), Drawn { allowed: false, remaining: 1, next_fill: ms(80) }, "all or none");
         assert_eq!(draw(1, 1060), Drawn { allowed: true, remaining: 0, next_fill: ms(70) });
-        assert_eq!(draw(1, 1129).allowed, false);
+        assert!(!draw(1, 1129).allowed);
         assert_eq!(draw(1, 1130), Drawn { allowed: true, remaining: 1, next_fill: ms(100) });
         assert_eq!(draw(0, 1120).remaining, 1, "a clock read earlier changes nothing");
         assert_eq!(draw(4, 9000), Drawn { allowed: false, remaining: 3, next_fill: Duration::ZERO });

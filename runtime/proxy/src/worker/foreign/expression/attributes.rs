@@ -53,6 +53,8 @@ impl<'a> Attributes<'a> {
         }
         let text = |text: &str| Some(Value::Text(text.into()));
         match path {
+            // The one group with something below it where there is no exchange.
+            b"xds" => return Some(Value::Group(path.into())),
             b"plugin_name" => return text(&self.spec.plugin),
             b"plugin_root_id" => return text(&self.spec.root_id),
             b"plugin_vm_id" => return text(&self.spec.vm_id),
@@ -60,8 +62,7 @@ impl<'a> Attributes<'a> {
         }
         let (view, open) = self.view?;
         match kind(path) {
-            Some(Kind::Group) => Some(Value::Group(path.into())),
-            Some(Kind::Headers) => Some(Value::Group(path.into())),
+            Some(Kind::Group | Kind::Headers) => Some(Value::Group(path.into())),
             Some(kind) => decode(kind, &property(view, path, open)?),
             None => stored(view, path),
         }
