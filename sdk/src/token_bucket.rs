@@ -23,10 +23,13 @@
 //!     }
 //! }
 //!
-//! let filter = testing::Filter::<Limit>::configure(r#"{"per_second": 1}"#).unwrap();
+//! let filter = testing::Filter::<Limit>::configure(r#"{"perSecond": 1}"#).unwrap();
 //! assert_eq!(filter.get("/").header("x-user", "ada").run().status(), 200);
 //! assert_eq!(filter.get("/").header("x-user", "ada").run().status(), 429);
 //! assert_eq!(filter.get("/").header("x-user", "bob").run().status(), 200);
+//!
+//! let elsewhere = testing::Host::foreign().configure::<Limit>(r#"{"perSecond": 1}"#).unwrap();
+//! assert_eq!([elsewhere.get("/").run().status(), elsewhere.get("/").run().status()], [200, 200]);
 //! ```
 
 use std::time::Duration;
