@@ -60,6 +60,7 @@ pub mod shared;
 mod sleep;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod token_bucket;
 mod view;
 mod waiting;
 

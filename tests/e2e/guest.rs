@@ -8,6 +8,8 @@ const IMPORTS: &str = r#"
   (import "env" "proxy_replace_header_map_value" (func $set_header (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_remove_header_map_value" (func $remove_header (param i32 i32 i32) (result i32)))
   (import "env" "proxy_get_property" (func $get_property (param i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_property" (func $set_property (param i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_call_foreign_function" (func $foreign (param i32 i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_tick_period_milliseconds" (func $set_tick (param i32) (result i32)))
   (import "env" "proxy_get_shared_data" (func $get_shared (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_shared_data" (func $set_shared (param i32 i32 i32 i32 i32) (result i32)))
@@ -46,7 +48,12 @@ pub(crate) const FOREVER: &str = "(loop $l (br $l))";
 
 /// A module from the bodies of its hooks, named as their exports without `proxy_on_`.
 pub(crate) fn guest(hooks: &[(&str, &str)]) -> Vec<u8> {
-    let mut functions = String::new();
+    guest_with("", hooks)
+}
+
+/// The same, with functions and globals that the bodies use.
+pub(crate) fn guest_with(parts: &str, hooks: &[(&str, &str)]) -> Vec<u8> {
+    let mut functions = parts.to_owned();
     for (hook, body) in hooks {
         let (params, result) = match *hook {
             "vm_start" | "configure" => (2, "#1"),

@@ -19,6 +19,7 @@ pub mod reply;
 pub mod respond;
 mod source;
 pub mod steering;
+pub mod stored;
 pub mod trace;
 mod tunnel;
 pub mod view;
@@ -194,6 +195,7 @@ impl Exchange {
             upstream: None,
             cluster: None,
             attempts: 0,
+            upstream_local: None,
             pool_ready: None,
             upstream_time: None,
             duration: None,

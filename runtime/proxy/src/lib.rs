@@ -13,6 +13,7 @@ pub mod exchange;
 pub mod listen;
 pub mod mailbox;
 pub mod overload;
+pub mod protobuf;
 pub mod snapshot;
 pub mod telemetry;
 pub mod upstream;

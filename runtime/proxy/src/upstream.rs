@@ -66,6 +66,8 @@ pub struct Answer {
 pub struct Trace {
     pub attempts: u32,
     pub endpoint: Option<Arc<Endpoint>>,
+    /// Our end of the connection.
+    pub local: Option<Arc<str>>,
     pub pool_ready: Option<Instant>,
     /// The connection had served before: its end may have crossed with our request.
     pub reused: bool,
@@ -177,6 +179,7 @@ async fn attempts(
             },
         };
         trace.pool_ready = Some(Instant::now());
+        trace.local = lease.local().cloned();
         trace.reused = lease.was_reused();
         let Some(sending) = request.take() else { return Err(Failure::UpstreamReset) };
         match lease.send(sending).await {

@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod counters;
 pub mod env;
 pub mod foreign;
+pub mod node;
 pub mod plugins;
 pub mod thread;
 

@@ -30,6 +30,8 @@ pub(crate) struct Pending {
     pub(crate) id: u32,
     /// Whose exchange it was sent for; it counts against its quota.
     context: Option<ContextId>,
+    /// What it holds of headers and body.
+    bytes: usize,
     /// The queue of a stream that takes messages.
     pub(crate) sending: Option<Backlog>,
     /// Its last hook has begun.
@@ -65,9 +67,21 @@ impl Calls {
             *last = id;
         }
         let sending = (Kind::of(id) == Some(Kind::GrpcStream)).then(Backlog::default);
-        self.pending.push(Pending { id, context, sending, ended: false });
+        self.pending.push(Pending { id, context, bytes: 0, sending, ended: false });
         if let Some(context) = context.and_then(|context| contexts.stream_mut(context)) {
             context.callouts += 1;
+        }
+    }
+
+    /// Whether one more call may hold so many bytes.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.pending.iter().map(|call| call.bytes).sum::<usize>() + bytes <= limits::CALLOUT_BYTES
+    }
+
+    /// Counts what a call that has begun holds, until it ends.
+    pub(crate) fn hold(&mut self, id: u32, bytes: usize) {
+        if let Some(call) = self.find(id) {
+            call.bytes = bytes;
         }
     }
 
@@ -85,6 +99,7 @@ impl Calls {
         let Some(call) = self.find(id).filter(|call| !call.ended) else { return false };
         call.ended = true;
         call.sending = None;
+        call.bytes = 0;
         if let Some(context) = call.context.and_then(|context| contexts.stream_mut(context)) {
             context.callouts = context.callouts.saturating_sub(1);
         }
@@ -124,5 +139,15 @@ mod tests {
         calls.forget(4);
         assert_eq!(calls.admit(Kind::GrpcStream, None, 8), Ok(6));
         assert_eq!(calls.admit(Kind::GrpcStream, Some(8), 8), Err(Status::InternalFailure));
+    }
+
+    #[test]
+    fn calls_hold_their_bytes_until_they_end() {
+        let (mut calls, mut contexts) = (Calls::default(), Contexts::new());
+        calls.begin(4, None, &mut contexts);
+        calls.hold(4, limits::CALLOUT_BYTES - 1);
+        assert!(calls.has_room(1) && !calls.has_room(2));
+        calls.end(4, &mut contexts);
+        assert!(calls.has_room(limits::CALLOUT_BYTES));
     }
 }

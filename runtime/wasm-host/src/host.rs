@@ -1,5 +1,6 @@
 //! The only door between guest and proxy: everything a guest may see or ask for. Values only, nothing waits.
 
+use std::any::Any;
 use std::time::Duration;
 
 use crate::abi::{Direction, LogLevel, MapType, MetricKind, Status};
@@ -70,15 +71,35 @@ pub trait Host: Send + 'static {
 
     /// A property that does not depend on an exchange (`xds.node` and the like). Appends to `out`.
     fn property(&mut self, spec: &VmSpec, path: &[u8], out: &mut Vec<u8>) -> Status;
+    /// Writes a property of an exchange; what the VM has declared about the name may stand in the way.
+    fn set_property(&mut self, _kept: &mut Kept, stream: StreamKey, path: &[u8], value: &[u8]) -> Status {
+        self.stream(stream).map_or(Status::NotFound, |stream| stream.set_property(path, value))
+    }
     /// `proxy_call_foreign_function`; appends the result to `out`. `NotFound` for names it does not know.
-    fn foreign(
-        &mut self,
-        spec: &VmSpec,
-        stream: Option<StreamKey>,
-        name: &str,
-        argument: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Status;
+    fn foreign(&mut self, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Status;
+}
+
+/// One call of a foreign function.
+#[derive(Debug)]
+pub struct ForeignCall<'a> {
+    pub spec: &'a VmSpec,
+    /// The exchange it acts on, if any, and what the calling context may see of it.
+    pub stream: Option<(StreamKey, Open)>,
+    /// What the proxy keeps for the calling VM.
+    pub kept: &'a mut Kept,
+    pub name: &'a str,
+    pub argument: &'a [u8],
+}
+
+/// What the proxy keeps for one VM from call to call; it ends with the VM. The host never looks inside.
+#[derive(Debug, Default)]
+pub struct Kept(Option<Box<dyn Any + Send>>);
+
+impl Kept {
+    /// The value, made when it is first asked for. A proxy keeps one type: `None` for any other.
+    pub fn value<T: Default + Send + 'static>(&mut self) -> Option<&mut T> {
+        self.0.get_or_insert_with(|| Box::new(T::default())).downcast_mut()
+    }
 }
 
 /// What one exchange shows to the filters of its chain.

@@ -36,6 +36,6 @@ pub use event::Event;
 pub use fault::{Fault, FaultReason};
 pub use grpc::{GrpcCallout, GrpcMessage, GrpcStatus, GrpcStep};
 pub use hooks::{BodyAction, HeadersAction};
-pub use host::{Callout, Headers, Host, LocalReply, Stream, StreamKey};
+pub use host::{Callout, ForeignCall, Headers, Host, Kept, LocalReply, Stream, StreamKey};
 pub use module::{LoadError, Module};
 pub use vm::{Vm, VmSpec};

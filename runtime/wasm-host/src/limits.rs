@@ -69,6 +69,16 @@ pub const QUEUE_ITEMS: usize = 1024;
 pub const QUEUE_ITEM_BYTES: usize = 64 << 10;
 /// Queues that one vmId may register.
 pub const QUEUES: usize = 64;
+/// Bytes in all queues of one vmId: as much as shared data has by default.
+pub const QUEUE_BYTES: usize = 1 << 20;
+/// Token buckets under one vmId in each of 16 shards: 16,384 clients told apart, about 4 MiB with keys of 200 bytes.
+pub const BUCKETS: usize = 1024;
+/// Bytes of a token bucket's key.
+pub const BUCKET_KEY_BYTES: usize = 1 << 10;
+/// How long a full bucket that nobody asks for may stay once its shard meets a new key.
+pub const BUCKET_SWEEP: Duration = Duration::from_secs(1);
+/// Bytes that the callouts of one VM hold until they have ended: a root may send without an exchange that limits it.
+pub const CALLOUT_BYTES: usize = 16 << 20;
 /// Keys of shared data under one vmId; bytes are bounded by the operator.
 pub const SHARED_KEYS: usize = 16 << 10;
 /// Hostcalls shown in the report of a fault.

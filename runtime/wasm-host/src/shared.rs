@@ -1,8 +1,11 @@
-//! What the VMs of a process share: data with compare-and-swap, and queues, both keyed by vmId.
+//! What the VMs of a process share: data with compare-and-swap, queues and token buckets, all keyed by vmId.
 //!
 //! The one place on the request path with locks: sharded, and never held while a guest runs.
 
-use std::collections::{HashMap, VecDeque};
+mod buckets;
+mod queues;
+
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,32 +13,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::abi::Status;
 use crate::limits;
 
+pub use buckets::{BucketTerms, Drawn};
+
 const SHARDS: usize = 16;
 
-/// Shared data and queues of the process.
+/// Shared data, queues and token buckets of the process.
 pub struct Shared {
     data: Vec<Mutex<HashMap<String, Namespace>>>,
     hasher: RandomState,
     /// One counter for all keys of the process, as in Envoy: values are unique, never 0.
     cas: AtomicU32,
-    queues: Mutex<Queues>,
+    queues: Mutex<queues::Queues>,
+    buckets: Vec<Mutex<buckets::Shard>>,
 }
 
 #[derive(Default)]
 struct Namespace {
     values: HashMap<Vec<u8>, (Vec<u8>, u32)>,
     bytes: usize,
-}
-
-#[derive(Default)]
-struct Queues {
-    ids: HashMap<(String, Vec<u8>), u32>,
-    queues: HashMap<u32, Queue>,
-}
-
-struct Queue {
-    owner: u64,
-    items: VecDeque<Vec<u8>>,
 }
 
 impl Default for Shared {
@@ -45,6 +40,7 @@ impl Default for Shared {
             hasher: RandomState::new(),
             cas: AtomicU32::new(1),
             queues: Mutex::default(),
+            buckets: (0..SHARDS).map(|_| Mutex::default()).collect(),
         }
     }
 }
@@ -82,43 +78,6 @@ impl Shared {
         }
         names.values.insert(key.to_vec(), (value.to_vec(), next));
         Status::Ok
-    }
-
-    /// Registers or takes over a queue; ready callbacks go to `owner`.
-    pub fn register_queue(&self, vm_id: &str, name: &[u8], owner: u64) -> Result<u32, Status> {
-        let mut queues = lock(&self.queues);
-        let id = match queues.ids.get(&(vm_id.to_owned(), name.to_vec())) {
-            Some(id) => *id,
-            None => {
-                if queues.ids.keys().filter(|(vm, _)| vm == vm_id).count() >= limits::QUEUES {
-                    return Err(Status::NotFound);
-                }
-                let id = queues.ids.len() as u32 + 1;
-                queues.ids.insert((vm_id.to_owned(), name.to_vec()), id);
-                id
-            }
-        };
-        queues.queues.entry(id).or_insert_with(|| Queue { owner, items: VecDeque::new() }).owner = owner;
-        Ok(id)
-    }
-
-    pub fn resolve_queue(&self, vm_id: &str, name: &[u8]) -> Result<u32, Status> {
-        lock(&self.queues).ids.get(&(vm_id.to_owned(), name.to_vec())).copied().ok_or(Status::NotFound)
-    }
-
-    /// Returns the owner to be told. An unknown or full queue is "not found".
-    pub fn enqueue(&self, id: u32, item: &[u8]) -> Result<u64, Status> {
-        let mut queues = lock(&self.queues);
-        let queue = queues.queues.get_mut(&id).ok_or(Status::NotFound)?;
-        if queue.items.len() >= limits::QUEUE_ITEMS || item.len() > limits::QUEUE_ITEM_BYTES {
-            return Err(Status::NotFound);
-        }
-        queue.items.push_back(item.to_vec());
-        Ok(queue.owner)
-    }
-
-    pub fn dequeue(&self, id: u32) -> Result<Vec<u8>, Status> {
-        lock(&self.queues).queues.get_mut(&id).ok_or(Status::NotFound)?.items.pop_front().ok_or(Status::Empty)
     }
 
     fn shard(&self, vm_id: &str) -> Result<MutexGuard<'_, HashMap<String, Namespace>>, Status> {
@@ -163,21 +122,5 @@ mod tests {
         assert_eq!(shared.write("vm", b"k", b"", 0, 10), Status::Ok);
         assert_eq!(shared.write("vm", b"j", b"", 0, 10), Status::Ok);
         assert_eq!(shared.write("other", b"k", &[0; 9], 0, 10), Status::Ok, "each vmId has its own");
-    }
-
-    #[test]
-    fn queues() {
-        let shared = Shared::default();
-        let id = shared.register_queue("vm", b"q", 1).unwrap();
-        assert_eq!(shared.register_queue("vm", b"q", 2), Ok(id), "the last one that registers owns it");
-        assert_eq!(shared.resolve_queue("vm", b"other"), Err(Status::NotFound));
-        assert_eq!(shared.dequeue(id), Err(Status::Empty));
-        assert_eq!(shared.enqueue(id, b"x"), Ok(2));
-        assert_eq!(shared.dequeue(id), Ok(b"x".to_vec()));
-        assert_eq!(shared.enqueue(id + 1, b"x"), Err(Status::NotFound));
-        for _ in 0..limits::QUEUE_ITEMS {
-            assert!(shared.enqueue(id, b"x").is_ok());
-        }
-        assert_eq!(shared.enqueue(id, b"x"), Err(Status::NotFound), "full");
     }
 }

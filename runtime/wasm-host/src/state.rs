@@ -9,7 +9,7 @@ use crate::calls::Calls;
 use crate::context::Contexts;
 use crate::event::{Event, Recent, Sampler};
 use crate::hooks::Hook;
-use crate::host::Host;
+use crate::host::{Host, Kept};
 use crate::limits;
 use crate::vm::VmSpec;
 
@@ -35,6 +35,8 @@ pub(crate) struct State<H> {
     pub(crate) recent: Recent,
     pub(crate) sampler: Sampler,
     pub(crate) calls: Calls,
+    /// What the proxy keeps for this VM.
+    pub(crate) kept: Kept,
     /// Text that the guest wrote to stdout and stderr without a line end so far, and whether there is any.
     pub(crate) stdio: [Vec<u8>; 2],
     pub(crate) stdio_pending: bool,
@@ -177,6 +179,7 @@ impl<H: Host> State<H> {
             recent: Recent::new(),
             sampler,
             calls: Calls::default(),
+            kept: Kept::default(),
             stdio: [Vec::new(), Vec::new()],
             stdio_pending: false,
             root_pending_done: false,

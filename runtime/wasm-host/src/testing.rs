@@ -19,7 +19,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::abi::{LogLevel, MetricKind, Status};
 use crate::event::Event;
 use crate::grpc::{GrpcCallout, GrpcStep};
-use crate::host::{Callout, Host, Stream, StreamKey};
+use crate::host::{Callout, ForeignCall, Host, Stream, StreamKey};
 use crate::shared::Shared;
 use crate::vm::VmSpec;
 
@@ -303,16 +303,9 @@ impl Host for FakeHost {
             None => Status::NotFound,
         }
     }
-    fn foreign(
-        &mut self,
-        _spec: &VmSpec,
-        stream: Option<StreamKey>,
-        name: &str,
-        argument: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Status {
-        self.foreign_calls.push((stream, name.into(), argument.to_vec()));
-        self.functions.get_mut(name).map_or(Status::NotFound, |function| function(argument, out))
+    fn foreign(&mut self, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Status {
+        self.foreign_calls.push((call.stream.map(|(key, _)| key), call.name.into(), call.argument.to_vec()));
+        self.functions.get_mut(call.name).map_or(Status::NotFound, |function| function(call.argument, out))
     }
 }
 

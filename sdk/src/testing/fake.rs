@@ -326,6 +326,10 @@ pub(crate) fn foreign(_: &Hook, name: &str, argument: &[u8]) -> (u32, Vec<u8>) {
             state.timers.push((state.ids, state.now + u64::from(milliseconds) * 1_000_000));
             (OK, state.ids.to_le_bytes().to_vec())
         }
+        "sidegate_token_bucket" => match take_tokens(state, argument) {
+            Some(answer) => (OK, answer),
+            None => (BAD_ARGUMENT, Vec::new()),
+        },
         "sidegate_access_log" => match argument.first_chunk::<4>().filter(|_| argument.len() == 4) {
             Some(handle) => {
                 state.live.access_logs.push(u32::from_le_bytes(*handle));
@@ -338,6 +342,28 @@ pub(crate) fn foreign(_: &Hook, name: &str, argument: &[u8]) -> (u32, Vec<u8>) {
         },
         _ => (NOT_FOUND, Vec::new()),
     })
+}
+
+fn take_tokens(state: &mut State, argument: &[u8]) -> Option<Vec<u8>> {
+    let (length, rest) = argument.split_first_chunk::<4>()?;
+    let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let mut numbers = rest.chunks_exact(8).map(|eight| eight.try_into().map_or(0, u64::from_le_bytes));
+    let (most, per_fill, interval) = (numbers.next()?, numbers.next()?, numbers.next()?.checked_mul(1_000_000)?);
+    let tokens = numbers.next()?;
+    if most == 0 || per_fill == 0 || interval == 0 {
+        return None;
+    }
+    let (held, filled) = state.buckets.entry(key.to_vec()).or_insert((most, state.now));
+    let fills = state.now.saturating_sub(*filled) / interval;
+    *held = held.saturating_add(fills.saturating_mul(per_fill)).min(most);
+    *filled = if *held == most { state.now } else { *filled + fills * interval };
+    let allowed = tokens <= *held;
+    *held -= if allowed { tokens } else { 0 };
+    let wait = if *held < most { (*filled + interval).saturating_sub(state.now).div_ceil(1_000_000) } else { 0 };
+    let mut answer = vec![u8::from(allowed)];
+    answer.extend_from_slice(&held.to_le_bytes());
+    answer.extend_from_slice(&wait.to_le_bytes());
+    Some(answer)
 }
 
 fn read_problem(argument: &[u8]) -> Option<Problem> {

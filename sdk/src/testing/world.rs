@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) fired: u32,
     pub(crate) tick: Option<(u64, u64)>,
     pub(crate) access_logs: u32,
+    /// Tokens of a bucket, and when its last fill came.
+    pub(crate) buckets: BTreeMap<Vec<u8>, (u64, u64)>,
 }
 
 /// The exchange that is running.

@@ -70,6 +70,7 @@ impl Exchange {
             if let Some(view) = env.view(self.key) {
                 view.facts.attempts = trace.attempts;
                 view.facts.upstream = trace.endpoint;
+                view.facts.upstream_local = trace.local;
                 view.facts.pool_ready = trace.pool_ready.map(|at| at.duration_since(self.started));
                 view.facts.upstream_time = Some(self.started.elapsed());
                 if trace.exhausted {

@@ -9,6 +9,7 @@ use sidegate_wasm_host::abi::Status;
 use sidegate_wasm_host::{Headers, Open, pairs};
 
 use super::head::{ResponseHead, Trailers};
+use super::stored::Place;
 use super::view::View;
 use crate::snapshot::Direction;
 
@@ -30,7 +31,7 @@ pub fn read(view: &View, path: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
         (b"xds", Some(name)) => xds(view, name, out),
         (b"filter_state", Some(name)) => match name.strip_prefix(b"wasm.") {
             Some(name) => stored(view, name, out),
-            None => Status::NotFound,
+            None => kept(view, Place::FilterState, name, out),
         },
         (b"metadata", None) => message(out),
         // There is no metadata of filters: the map of it is empty.
@@ -46,7 +47,16 @@ pub fn read(view: &View, path: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
         (b"upstream_filter_state", None) if view.facts.upstream.is_some() => Status::SerializationFailure,
         (b"connection_id", None) => integer(view.facts.connection.id, out),
         // Names that Envoy removed in 1.33 and older filters still use.
-        (b"cluster_name" | b"route_name" | b"listener_direction", None) => xds(view, group, out),
+        (
+            b"cluster_name"
+            | b"cluster_metadata"
+            | b"route_name"
+            | b"route_metadata"
+            | b"listener_direction"
+            | b"listener_metadata"
+            | b"upstream_host_metadata",
+            None,
+        ) => xds(view, group, out),
         (_, None) => match view.steering.read(path) {
             Some(value) => text(value, out),
             None if path == b"sidegate.response_flag" => {
@@ -68,8 +78,16 @@ fn request(view: &View, name: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
         b"time" => return nanoseconds(facts.started_wall.duration_since(UNIX_EPOCH).unwrap_or_default(), out),
         b"protocol" => return text(protocol(facts.protocol), out),
         b"duration" => return facts.duration.map_or(Status::NotFound, |duration| nanoseconds(duration, out)),
-        b"size" => return integer(facts.request_bytes, out),
-        b"total_size" => return integer(facts.request_head_bytes + facts.request_bytes, out),
+        // What the client announced, as long as its head can be seen; else what came so far.
+        b"size" => {
+            let head = open.has(Open::REQUEST_HEADERS).then(|| view.request.first(b"content-length")).flatten();
+            let announced = head.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+            return integer(announced.unwrap_or(facts.request_bytes), out);
+        }
+        b"total_size" => {
+            let head = if open.has(Open::REQUEST_HEADERS) { facts.request_head_bytes } else { 0 };
+            return integer(head + facts.request_bytes, out);
+        }
         b"headers" => {
             if open.has(Open::REQUEST_HEADERS) {
                 joined(&view.request, out);
@@ -113,7 +131,10 @@ fn response(view: &View, name: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
         b"flags" => integer(facts.flags.bits(), out),
         b"size" => integer(facts.response_bytes, out),
         b"total_size" => integer(facts.response_bytes + head.map_or(0, |head| head.byte_size() as u64), out),
-        b"backend_latency" => facts.upstream_time.map_or(Status::NotFound, |time| nanoseconds(time, out)),
+        // Known when the response has ended.
+        b"backend_latency" if open.is_log() => {
+            facts.upstream_time.map_or(Status::NotFound, |time| nanoseconds(time, out))
+        }
         b"grpc_status" => match head.and_then(|head| grpc_status(head, view.response_trailers.as_ref())) {
             Some(status) => integer(status.into(), out),
             None => Status::NotFound,
@@ -183,7 +204,11 @@ fn upstream(view: &View, name: &[u8], out: &mut Vec<u8>) -> Status {
             crate::snapshot::Address::Tcp(address) => integer(address.port().into(), out),
             crate::snapshot::Address::Unix(_) => integer(0, out),
         },
-        b"locality" => text(&endpoint.locality, out),
+        b"local_address" => facts.upstream_local.as_deref().map_or(Status::NotFound, |local| text(local, out)),
+        b"locality" => {
+            out.extend_from_slice(&crate::worker::node::locality(&endpoint.locality));
+            Status::Ok
+        }
         b"transport_failure_reason" => Status::Ok,
         b"cx_pool_ready_duration" => facts.pool_ready.map_or(Status::NotFound, |time| nanoseconds(time, out)),
         _ => Status::NotFound,
@@ -223,8 +248,12 @@ fn stored(view: &View, name: &[u8], out: &mut Vec<u8>) -> Status {
     if memchr::memchr(0, name).is_some() {
         return Status::NotFound;
     }
-    match view.stored.iter().find(|(known, _)| known == name) {
-        Some((_, value)) => {
+    kept(view, Place::Property, name, out)
+}
+
+fn kept(view: &View, place: Place, name: &[u8], out: &mut Vec<u8>) -> Status {
+    match view.stored.find(place, name) {
+        Some((value, _)) => {
             out.extend_from_slice(value);
             Status::Ok
         }

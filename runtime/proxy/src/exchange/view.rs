@@ -14,13 +14,10 @@ use http::HeaderValue;
 use super::head::{RequestHead, ResponseHead, Trailers};
 use super::properties;
 use super::steering::Steering;
+use super::stored::{Declared, Place, Stored};
 use super::trace::Trace;
 use crate::snapshot::{Endpoint, Listener};
 use crate::telemetry::flags::Flags;
-
-/// Properties that guests may store in one exchange, and their bytes in all.
-const MAX_STORED: usize = 64;
-const MAX_STORED_BYTES: usize = 256 << 10;
 
 /// One live exchange, as data.
 pub struct View {
@@ -35,8 +32,8 @@ pub struct View {
     pub may_add_trailers: bool,
     pub facts: Facts,
     pub steering: Steering,
-    /// Properties stored by `proxy_set_property`, by raw path.
-    pub stored: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Values that filters stored.
+    pub stored: Stored,
     pub asked: Asked,
     /// Somebody asked to see its way.
     pub trace: Option<Box<Trace>>,
@@ -60,6 +57,8 @@ pub struct Facts {
     /// Why the response is what it is; `via_upstream` when it came from there.
     pub details: Cow<'static, str>,
     pub upstream: Option<Arc<Endpoint>>,
+    /// Our end of the connection to it.
+    pub upstream_local: Option<Arc<str>>,
     pub cluster: Option<Arc<crate::snapshot::Cluster>>,
     pub attempts: u32,
     /// From the start of the exchange to a connection, to the end of the response's head, to the end of everything.
@@ -128,7 +127,7 @@ pub struct Undo {
     pub armed: bool,
     request: Option<Box<RequestHead>>,
     response: Option<Box<Option<ResponseHead>>>,
-    stored: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    stored: Option<Stored>,
     steering: Option<Box<Steering>>,
 }
 
@@ -144,7 +143,7 @@ impl View {
             may_add_trailers: false,
             facts,
             steering: Steering::default(),
-            stored: Vec::new(),
+            stored: Stored::default(),
             asked: Asked::default(),
             trace: None,
             undo: Undo::default(),
@@ -194,6 +193,23 @@ impl View {
         self.asked.close = false;
     }
 
+    /// Writes a property: where it steers, what it says is done; else it is kept.
+    pub fn store(&mut self, path: &[u8], value: &[u8], declared: Declared) -> Status {
+        self.remember_stored();
+        if path.starts_with(b"sidegate.") && self.steering.set(path, value, &mut self.facts.flags) {
+            return Status::Ok;
+        }
+        self.stored.set(Place::Property, path, value, declared)
+    }
+
+    /// To be called before anything is stored.
+    pub fn remember_stored(&mut self) {
+        if self.undo.armed && self.undo.stored.is_none() {
+            self.undo.stored = Some(self.stored.clone());
+            self.undo.steering = Some(Box::new(self.steering.clone()));
+        }
+    }
+
     fn remember(&mut self, map: MapType) {
         if !self.undo.armed {
             return;
@@ -234,28 +250,7 @@ impl Stream for View {
     }
 
     fn set_property(&mut self, path: &[u8], value: &[u8]) -> Status {
-        if self.undo.armed && self.undo.stored.is_none() {
-            self.undo.stored = Some(self.stored.clone());
-            self.undo.steering = Some(Box::new(self.steering.clone()));
-        }
-        if path.starts_with(b"sidegate.") && self.steering.set(path, value, &mut self.facts.flags) {
-            return Status::Ok;
-        }
-        match self.stored.iter_mut().find(|(known, _)| known == path) {
-            Some((_, stored)) => *stored = value.to_vec(),
-            None => {
-                let bytes: usize = self.stored.iter().map(|(path, value)| path.len() + value.len()).sum();
-                if self.stored.len() >= MAX_STORED || bytes + path.len() + value.len() > MAX_STORED_BYTES {
-                    // SDKs trap on any other answer, and a quota must not cost a VM.
-                    tracing::warn!(
-                        "a property was dropped: an exchange holds {MAX_STORED} and {MAX_STORED_BYTES} bytes"
-                    );
-                    return Status::Ok;
-                }
-                self.stored.push((path.to_vec(), value.to_vec()));
-            }
-        }
-        Status::Ok
+        self.store(path, value, Declared::default())
     }
 
     fn local_reply(&mut self, reply: LocalReply) {

@@ -1,5 +1,7 @@
 //! Opens a connection to an endpoint and starts its protocol.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,19 +21,26 @@ const RESPONSE_FIELDS: usize = 200;
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 
-async fn dial(endpoint: &Endpoint, limits: &Limits) -> Result<Socket, Failure> {
+/// A connection that can be used, and our end of it as `IP:port`; a Unix socket has none.
+pub struct Connected<S> {
+    pub sender: S,
+    pub local: Option<Arc<str>>,
+}
+
+async fn dial(endpoint: &Endpoint, limits: &Limits) -> Result<(Socket, Option<Arc<str>>), Failure> {
     let dialing = async {
         match &endpoint.address {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                Ok(Socket::Tcp(stream))
+                let local = stream.local_addr().ok().map(|address| address.to_string().into());
+                Ok((Socket::Tcp(stream), local))
             }
-            Address::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
+            Address::Unix(path) => UnixStream::connect(path).await.map(|stream| (Socket::Unix(stream), None)),
         }
     };
     match tokio::time::timeout(limits.connect_timeout, dialing).await {
-        Ok(Ok(socket)) => Ok(socket),
+        Ok(Ok(dialed)) => Ok(dialed),
         Ok(Err(error)) => {
             tracing::debug!(endpoint = endpoint.text, "connection failed: {error}");
             Err(Failure::ConnectFailure)
@@ -45,8 +54,8 @@ pub async fn http1(
     endpoint: &Endpoint,
     limits: &Limits,
     permit: Permit,
-) -> Result<http1::SendRequest<RequestBody>, Failure> {
-    let socket = dial(endpoint, limits).await?;
+) -> Result<Connected<http1::SendRequest<RequestBody>>, Failure> {
+    let (socket, local) = dial(endpoint, limits).await?;
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(RESPONSE_HEADERS)
         .max_headers(RESPONSE_FIELDS)
@@ -59,7 +68,7 @@ pub async fn http1(
         }
         drop(permit);
     });
-    Ok(sender)
+    Ok(Connected { sender, local })
 }
 
 /// An HTTP/2 connection with prior knowledge.
@@ -67,8 +76,8 @@ pub async fn http2(
     endpoint: &Endpoint,
     limits: &Limits,
     permit: Permit,
-) -> Result<http2::SendRequest<RequestBody>, Failure> {
-    let socket = dial(endpoint, limits).await?;
+) -> Result<Connected<http2::SendRequest<RequestBody>>, Failure> {
+    let (socket, local) = dial(endpoint, limits).await?;
     let (sender, connection) = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -83,7 +92,7 @@ pub async fn http2(
         }
         drop(permit);
     });
-    Ok(sender)
+    Ok(Connected { sender, local })
 }
 
 /// Runs hyper's tasks on this worker.

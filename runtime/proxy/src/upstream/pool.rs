@@ -35,6 +35,7 @@ struct Pool {
 
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
+    local: Option<Arc<str>>,
     since: Instant,
     served: u32,
 }
@@ -42,6 +43,7 @@ struct Idle {
 /// An HTTP/2 connection with the number of streams on it.
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
+    local: Option<Arc<str>>,
     streams: Cell<u32>,
     served: Cell<u32>,
     since: Cell<Instant>,
@@ -50,6 +52,7 @@ struct Shared {
 /// A connection for one request.
 pub struct Lease {
     connection: Connection,
+    local: Option<Arc<str>>,
     pool: Rc<Pool>,
     reused: bool,
     served: u32,
@@ -125,6 +128,7 @@ impl Pool {
     fn reuse(self: &Rc<Self>, idle: Idle, cluster: &Cluster) -> Lease {
         Lease {
             connection: Connection::Http1(idle.sender),
+            local: idle.local,
             pool: self.clone(),
             reused: true,
             served: idle.served + 1,
@@ -146,8 +150,8 @@ impl Pool {
             }
         };
         let _pending = pending_permit(cluster)?;
-        let sender = connect::http1(endpoint, &cluster.limits, permit).await?;
-        Ok(Lease { connection: Connection::Http1(sender), pool: self, reused: false, served: 1, max_requests })
+        let connect::Connected { sender, local } = connect::http1(endpoint, &cluster.limits, permit).await?;
+        Ok(Lease { connection: Connection::Http1(sender), local, pool: self, reused: false, served: 1, max_requests })
     }
 
     fn ready_http2(self: &Rc<Self>, cluster: &Cluster) -> Option<Lease> {
@@ -165,7 +169,9 @@ impl Pool {
         shared.streams.set(shared.streams.get() + 1);
         shared.served.set(shared.served.get() + 1);
         let served = shared.served.get();
-        Lease { connection: Connection::Http2(StreamCount(shared)), pool: self.clone(), reused, served, max_requests }
+        let local = shared.local.clone();
+        let connection = Connection::Http2(StreamCount(shared));
+        Lease { connection, local, pool: self.clone(), reused, served, max_requests }
     }
 
     async fn lease_http2(self: Rc<Self>, cluster: &Arc<Cluster>, endpoint: &Endpoint) -> Result<Lease, Failure> {
@@ -180,9 +186,10 @@ impl Pool {
             }
             let permit = connection_permit(cluster)?;
             let opening = Opening::begin(&self);
-            let sender = connect::http2(endpoint, &cluster.limits, permit).await?;
+            let connect::Connected { sender, local } = connect::http2(endpoint, &cluster.limits, permit).await?;
             let shared = Rc::new(Shared {
                 sender,
+                local,
                 streams: Cell::new(0),
                 served: Cell::new(0),
                 since: Cell::new(Instant::now()),
@@ -225,6 +232,11 @@ impl Lease {
         self.reused
     }
 
+    /// Our end of the connection, as `IP:port`.
+    pub fn local(&self) -> Option<&Arc<str>> {
+        self.local.as_ref()
+    }
+
     /// Sends the request and waits for the head of the response.
     pub fn send(
         &mut self,
@@ -252,7 +264,8 @@ impl Lease {
         let worn = self.max_requests != 0 && self.served >= self.max_requests;
         match self.connection {
             Connection::Http1(sender) if !worn && !sender.is_closed() => {
-                self.pool.idle.borrow_mut().push(Idle { sender, since: Instant::now(), served: self.served });
+                let idle = Idle { sender, local: self.local, since: Instant::now(), served: self.served };
+                self.pool.idle.borrow_mut().push(idle);
             }
             Connection::Http1(_) | Connection::Http2(_) => {}
         }

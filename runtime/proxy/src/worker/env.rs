@@ -10,7 +10,9 @@ use sidegate_wasm_host::abi::{LogLevel, MetricKind, Status};
 use sidegate_wasm_host::event::HookRun;
 use sidegate_wasm_host::hooks::Hook;
 use sidegate_wasm_host::shared::Shared;
-use sidegate_wasm_host::{Callout, Event, GrpcCallout, GrpcStep, Host, Stream, StreamKey, VmSpec, limits};
+use sidegate_wasm_host::{
+    Callout, Event, ForeignCall, GrpcCallout, GrpcStep, Host, Kept, Stream, StreamKey, VmSpec, limits,
+};
 use slab::Slab;
 
 use crate::exchange::access_log::AccessLog;
@@ -20,7 +22,7 @@ use crate::telemetry::guest_log::{self, LineRate};
 use crate::telemetry::log_files::LogFiles;
 use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
 use crate::worker::breaker::Health;
-use crate::worker::foreign;
+use crate::worker::{foreign, node};
 
 /// Problems that one `on_configure` may report; more are dropped.
 pub const MAX_CONFIG_PROBLEMS: usize = 256;
@@ -91,6 +93,8 @@ pub struct Process {
     pub quotas: Quotas,
     pub log_files: LogFiles,
     pub health: Health,
+    /// The zero of the clock that all workers share.
+    pub started: Instant,
     /// Ids of timers: unique in the process, since a VM may ask for one on one thread and get it on another.
     pub timers: AtomicU32,
     /// The process uses more memory than it should: new requests are turned away.
@@ -105,6 +109,7 @@ impl Process {
             quotas: Quotas::default(),
             log_files: LogFiles::default(),
             health: Health::default(),
+            started: Instant::now(),
             timers: AtomicU32::new(1),
             overloaded: AtomicBool::new(false),
         }
@@ -421,22 +426,16 @@ impl Host for Box<Env> {
     }
 
     fn property(&mut self, _spec: &VmSpec, path: &[u8], out: &mut Vec<u8>) -> Status {
-        // A whole group is no value, for the root as for a stream.
-        if path == b"xds" {
-            return Status::SerializationFailure;
-        }
-        foreign::node_property(&self.node, &self.clusters, path, out)
+        node::property(&self.node, &self.clusters, path, out)
     }
 
-    fn foreign(
-        &mut self,
-        spec: &VmSpec,
-        stream: Option<StreamKey>,
-        name: &str,
-        argument: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Status {
-        foreign::call(self, spec, stream, name, argument, out)
+    fn set_property(&mut self, kept: &mut Kept, stream: StreamKey, path: &[u8], value: &[u8]) -> Status {
+        let declared = kept.value::<foreign::Guest>().map(|guest| guest.declarations.of(path)).unwrap_or_default();
+        self.view(stream).map_or(Status::NotFound, |view| view.store(path, value, declared))
+    }
+
+    fn foreign(&mut self, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Status {
+        foreign::call(self, call, out)
     }
 }
 

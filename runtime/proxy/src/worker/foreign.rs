@@ -1,41 +1,62 @@
-//! Foreign functions: ours, and those of Envoy's that an exchange needs. Unknown names answer "not found", so that a
-//! filter can find out where it runs.
+//! Foreign functions: ours and Envoy's. Unknown names answer "not found", so that a filter can find out where it runs.
+//! The layouts of ours stand in docs/foreign-functions.md.
+
+mod compression;
+mod expression;
+mod filter_state;
+mod signature;
+mod token_bucket;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sidegate_wasm_host::abi::{LogLevel, Status};
-use sidegate_wasm_host::{Host, StreamKey, VmSpec};
+use sidegate_wasm_host::{ForeignCall, Host, StreamKey, VmSpec};
 
+use self::expression::Attributes;
 use super::env::{ConfigProblem, Env, Intent};
 use crate::exchange::access_log::AccessLog;
-use crate::snapshot::{Clusters, Node};
 
 /// The id under which `sidegate_timer` calls back.
 pub const TIMER_FUNCTION: u32 = 0x5347;
 /// The longest delay of a timer.
 const TIMER_MAX: Duration = Duration::from_secs(3600);
 
+/// What the proxy keeps for a VM of its own: it ends with the VM, and is ready when the VM is.
+#[derive(Debug, Default)]
+pub(super) struct Guest {
+    pub(super) declarations: filter_state::Declarations,
+    expressions: expression::Expressions,
+}
+
 /// Calls a foreign function.
-pub fn call(
-    env: &mut Box<Env>,
-    spec: &VmSpec,
-    stream: Option<StreamKey>,
-    name: &str,
-    argument: &[u8],
-    out: &mut Vec<u8>,
-) -> Status {
+pub fn call(env: &mut Box<Env>, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Status {
+    let ForeignCall { spec, stream, kept, name, argument } = call;
+    let key = stream.map(|(key, _)| key);
+    let Some(guest) = kept.value::<Guest>() else { return Status::InternalFailure };
     match name {
-        "sidegate_timer" => timer(env, spec, argument, out),
-        "sidegate_access_log" => access_log(env, stream, argument, out),
-        "sidegate_config_problem" => config_problem(env, spec, argument),
-        "clear_route_cache" => match stream.and_then(|key| env.view(key)) {
-            Some(view) => {
+        "clear_route_cache" => {
+            if let Some(view) = key.and_then(|key| env.view(key)) {
                 view.asked.route_cleared = true;
-                Status::Ok
             }
-            None => Status::Ok,
-        },
+            Status::Ok
+        }
+        "compress" => compression::compress(argument, out),
+        "uncompress" => compression::uncompress(argument, out),
+        "verify_signature" => signature::verify(argument, out),
+        "sign" => signature::sign(argument, out),
+        "set_envoy_filter_state" => filter_state::set(key.and_then(|key| env.view(key)), argument),
+        "declare_property" => filter_state::declare(guest, key.is_some(), argument),
+        "expr_create" => guest.expressions.create(argument, out),
+        "expr_evaluate" => guest.expressions.evaluate(argument, &Attributes::of(env, spec, stream), out),
+        "expr_delete" => guest.expressions.delete(argument),
+        "sidegate_token_bucket" => {
+            let now = env.shared.started.elapsed();
+            token_bucket::call(&env.shared.data, &spec.vm_id, now, argument, out)
+        }
+        "sidegate_timer" => timer(env, spec, argument, out),
+        "sidegate_access_log" => access_log(env, key, argument, out),
+        "sidegate_config_problem" => config_problem(env, spec, argument),
         _ => Status::NotFound,
     }
 }
@@ -108,62 +129,5 @@ fn config_problem(env: &mut Box<Env>, spec: &VmSpec, argument: &[u8]) -> Status 
     let line = format!("configuration {}: {}", problem.pointer, problem.text);
     env.log(spec, None, level, line.as_bytes());
     env.reports.push(problem);
-    Status::Ok
-}
-
-/// Properties of the proxy itself.
-pub fn node_property(node: &Node, clusters: &Clusters, path: &[u8], out: &mut Vec<u8>) -> Status {
-    if path == b"sidegate.clusters" {
-        out.extend_from_slice(clusters.listing.as_bytes());
-        return Status::Ok;
-    }
-    let path = match path.strip_prefix(b"xds\0") {
-        Some(path) => path,
-        None => path,
-    };
-    let Some(rest) = path.strip_prefix(b"node") else { return Status::NotFound };
-    let mut segments = rest.split(|byte| *byte == 0).skip(1);
-    match segments.next() {
-        Some(b"id") => out.extend_from_slice(node.id.as_bytes()),
-        Some(b"cluster") => out.extend_from_slice(node.cluster.as_bytes()),
-        Some(b"metadata") => {
-            let mut value = None;
-            let mut map = Some(&node.metadata);
-            for segment in segments {
-                let key = String::from_utf8_lossy(segment);
-                value = map.and_then(|map| map.get(key.as_ref()));
-                if value.is_none() {
-                    return Status::NotFound;
-                }
-                map = value.and_then(serde_json::Value::as_object);
-            }
-            return match value {
-                Some(value) => json_property(value, out),
-                None => Status::NotFound,
-            };
-        }
-        _ => return Status::NotFound,
-    }
-    Status::Ok
-}
-
-/// Text raw, booleans one byte, numbers eight, a map as pairs of its texts.
-fn json_property(value: &serde_json::Value, out: &mut Vec<u8>) -> Status {
-    match value {
-        serde_json::Value::String(text) => out.extend_from_slice(text.as_bytes()),
-        serde_json::Value::Bool(flag) => out.push(u8::from(*flag)),
-        serde_json::Value::Number(number) => {
-            out.extend_from_slice(&number.as_f64().unwrap_or_default().to_le_bytes());
-        }
-        serde_json::Value::Object(map) => {
-            let pairs: Vec<(&str, String)> = map
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-                .collect();
-            sidegate_wasm_host::pairs::encode_list(&pairs, out);
-        }
-        serde_json::Value::Null => return Status::NotFound,
-        serde_json::Value::Array(_) => return Status::SerializationFailure,
-    }
     Status::Ok
 }

@@ -7,7 +7,7 @@ use sidegate_wasm_host::abi::{Direction, LogLevel, MapType, MetricKind, Status};
 use sidegate_wasm_host::shared::Shared;
 use sidegate_wasm_host::testing::thread_cpu;
 use sidegate_wasm_host::{
-    Callout, Event, GrpcCallout, GrpcStep, Headers, Host, LocalReply, Open, Stream, StreamKey, VmSpec,
+    Callout, Event, ForeignCall, GrpcCallout, GrpcStep, Headers, Host, LocalReply, Open, Stream, StreamKey, VmSpec,
 };
 
 pub(crate) const STREAM: StreamKey = 1;
@@ -107,14 +107,7 @@ impl Host for Worker {
     fn property(&mut self, _spec: &VmSpec, _path: &[u8], _out: &mut Vec<u8>) -> Status {
         Status::NotFound
     }
-    fn foreign(
-        &mut self,
-        _spec: &VmSpec,
-        _stream: Option<StreamKey>,
-        _name: &str,
-        _argument: &[u8],
-        _out: &mut Vec<u8>,
-    ) -> Status {
+    fn foreign(&mut self, _call: ForeignCall<'_>, _out: &mut Vec<u8>) -> Status {
         Status::NotFound
     }
 }

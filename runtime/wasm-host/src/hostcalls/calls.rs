@@ -49,24 +49,35 @@ pub(super) fn http_call<H: Host>(
         if !complete {
             return Err(Status::BadArgument);
         }
-        let id = start(state, Kind::Http, |host, spec, id, stream| host.dispatch(spec, id, stream, call))?;
+        let bytes = call.body.len() + size(&call.headers) + size(&call.trailers);
+        let id = start(state, Kind::Http, bytes, |host, spec, id, stream| host.dispatch(spec, id, stream, call))?;
         write_u32(memory, out_id, id)
     })())
 }
 
-/// Starts a callout within the quotas; `dispatch` hands it to the proxy under its id.
+/// Starts a callout that holds so many bytes, within the quotas; `dispatch` hands it to the proxy under its id.
 pub(super) fn start<H: Host>(
     state: &mut State<H>,
     kind: Kind,
+    bytes: usize,
     dispatch: impl FnOnce(&mut H, &VmSpec, u32, Option<StreamKey>) -> Result<(), Status>,
 ) -> Result<u32, Status> {
     let acting = ContextId(state.contexts.acting());
+    if !state.calls.has_room(bytes) {
+        return Err(Status::InternalFailure);
+    }
     let context = state.contexts.stream_mut(acting).map(|context| (context.stream, context.callouts));
     let id = state.calls.admit(kind, context.map(|(_, callouts)| callouts), state.spec.limits.callouts)?;
     let spec = state.spec.clone();
     dispatch(&mut state.host, &spec, id, context.map(|(stream, _)| stream))?;
     state.calls.begin(id, context.map(|_| acting), &mut state.contexts);
+    state.calls.hold(id, bytes);
     Ok(id)
+}
+
+/// Bytes of names and values.
+pub(super) fn size(fields: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    fields.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// A serialized map with names in lower case; a malformed one is empty.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasmtime::Caller;
 
 use super::answer;
-use super::calls::{owned, start};
+use super::calls::{owned, size, start};
 use crate::abi::Status;
 use crate::calls::Kind;
 use crate::grpc::{GrpcCallout, GrpcStep, GrpcTarget};
@@ -48,7 +48,9 @@ pub(super) fn grpc_call<H: Host>(
             call.timeout = Some(Duration::from_millis(timeout.into()));
         }
         write_u32(memory, out_id, 0)?;
-        let id = start(state, Kind::GrpcCall, |host, spec, id, stream| host.dispatch_grpc(spec, id, stream, call))?;
+        let bytes = call.message.as_ref().map_or(0, Vec::len) + size(&call.metadata);
+        let id =
+            start(state, Kind::GrpcCall, bytes, |host, spec, id, stream| host.dispatch_grpc(spec, id, stream, call))?;
         write_u32(memory, out_id, id)
     })())
 }
@@ -71,7 +73,9 @@ pub(super) fn grpc_stream<H: Host>(
     answer((|| {
         let call = read(memory, given)?;
         write_u32(memory, out_id, 0)?;
-        let id = start(state, Kind::GrpcStream, |host, spec, id, stream| host.dispatch_grpc(spec, id, stream, call))?;
+        let bytes = size(&call.metadata);
+        let id =
+            start(state, Kind::GrpcStream, bytes, |host, spec, id, stream| host.dispatch_grpc(spec, id, stream, call))?;
         write_u32(memory, out_id, id)
     })())
 }

@@ -6,7 +6,7 @@ use wasmtime::Caller;
 
 use super::answer;
 use crate::abi::{LogLevel, MetricKind, Status};
-use crate::host::Host;
+use crate::host::{ForeignCall, Host};
 use crate::limits;
 use crate::memory::{give, slice, split, write_u32, write_u64};
 use crate::state::{Delivery, State};
@@ -273,9 +273,9 @@ pub(super) fn foreign_function<H: Host>(
     let status = (|| {
         let name = std::str::from_utf8(slice(memory, name, name_len)?).map_err(|_| Status::NotFound)?;
         let argument = slice(memory, argument, argument_len)?;
-        let stream = state.contexts.acting_stream().map(|context| context.stream);
-        let State { host, spec, .. } = state;
-        match host.foreign(spec, stream, name, argument, &mut result) {
+        let stream = state.contexts.acting_stream().map(|context| (context.stream, context.open));
+        let State { host, spec, kept, .. } = state;
+        match host.foreign(ForeignCall { spec, stream, kept, name, argument }, &mut result) {
             Status::Ok => Ok(()),
             status => Err(status),
         }

@@ -5,7 +5,7 @@ use wasmtime::Caller;
 use super::answer;
 use crate::abi::{Direction, LogLevel, Status};
 use crate::context::{ROOT, StreamContext};
-use crate::host::{Host, LocalReply};
+use crate::host::{ForeignCall, Host, LocalReply};
 use crate::memory::{give, slice, split};
 use crate::state::State;
 use crate::{limits, pairs};
@@ -75,8 +75,7 @@ pub(super) fn set_property<H: Host>(
             state.host.log(&state.spec, Some(key), LogLevel::Warn, text.as_bytes());
             return Ok(());
         }
-        let stream = state.host.stream(key).ok_or(Status::NotFound)?;
-        match stream.set_property(path, value) {
+        match state.host.set_property(&mut state.kept, key, path, value) {
             Status::Ok => Ok(()),
             status => Err(status),
         }
@@ -178,9 +177,10 @@ pub(super) fn close_stream<H: Host>(caller: &mut Caller<'_, State<H>>, stream: u
 /// ABI 0.1.0; later versions use the foreign function of this name.
 pub(super) fn clear_route_cache<H: Host>(caller: &mut Caller<'_, State<H>>) -> wasmtime::Result<u32> {
     let state = caller.data_mut();
-    let stream = state.contexts.acting_stream().map(|context| context.stream);
-    let spec = state.spec.clone();
-    let status = state.host.foreign(&spec, stream, "clear_route_cache", &[], &mut Vec::new());
+    let stream = state.contexts.acting_stream().map(|context| (context.stream, context.open));
+    let State { host, spec, kept, .. } = state;
+    let call = ForeignCall { spec, stream, kept, name: "clear_route_cache", argument: &[] };
+    let status = host.foreign(call, &mut Vec::new());
     answer(if stream.is_some() && status == Status::Ok { Ok(()) } else { Err(Status::NotFound) })
 }
 
