@@ -13,6 +13,7 @@ mod admin;
 mod authority;
 mod bad_modules;
 mod command;
+mod container;
 mod faults;
 mod filter_trace;
 mod foreign_functions;
