@@ -172,3 +172,19 @@ fn slow_readers_of_the_admin_address_are_in_nobodys_way() {
     assert_eq!(sidegate.ask_admin(&Request::get("/ready")).status, 200);
     assert_eq!(sidegate.get("/").status, 200);
 }
+
+#[test]
+fn a_flood_of_silent_clients_at_the_admin_address_passes_and_traffic_does_not_notice() {
+    let origin = fine();
+    let sidegate = plain(&origin);
+    let mut silent: Vec<_> = (0..150).map(|_| sidegate_tests::Client::connect(sidegate.admin()).unwrap()).collect();
+    for client in &mut silent {
+        client.write(b"GET /re").unwrap();
+    }
+    for _ in 0..20 {
+        assert_eq!(sidegate.get("/").status, 200);
+    }
+    // They hold every place until their heads are overdue; whoever waits has an answer then.
+    drop(silent.split_off(60));
+    assert_eq!(sidegate.ask_admin(&Request::get("/ready")).status, 200);
+}

@@ -49,6 +49,9 @@ pub struct Loaded {
     pub warnings: Problems,
     /// The files it was read from.
     pub files: Vec<PathBuf>,
+    /// The whole text as one JSON value, to see what differs between two of them. A number that JSON does not know
+    /// makes it null.
+    pub shape: serde_json::Value,
 }
 
 /// Reads a YAML or JSON file, or all `*.yaml`, `*.yml` and `*.json` files of a folder as one configuration.
@@ -62,6 +65,16 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let report = Report::default();
     let sources = files::read(path, &report);
     read_sources(&sources, report)
+}
+
+/// Reads the texts that [`load`] would read.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
+    let report = Report::default();
+    let sources = files::read(path, &report);
+    if report.has_errors() { Err(report.into_problems()) } else { Ok(sources) }
 }
 
 /// As [`load`], with the texts at hand. Touches no file.
@@ -121,7 +134,9 @@ fn read_sources(sources: &[Source], report: Report) -> Result<Loaded, Problems> 
         Some(config) if !report.has_errors() => {
             relations::warn(&root, &config);
             let files = sources.iter().map(|source| source.path.clone()).collect();
-            Ok(Loaded { config, warnings: report.into_problems(), files })
+            let mut text = Vec::new();
+            let shape = tree::json::write(&tree, id, &mut text).ok().and_then(|()| serde_json::from_slice(&text).ok());
+            Ok(Loaded { config, warnings: report.into_problems(), files, shape: shape.unwrap_or_default() })
         }
         _ => Err(report.into_problems()),
     }

@@ -18,7 +18,7 @@ pub use cluster::{
 };
 pub use filter_config::{ConfigBytes, FilterConfig};
 pub use listener::{Direction, FilterEntry, Listener, PathNormalization, Protocol, RequestTimeouts};
-pub use plugin::{EnvVar, FailStrategy, Plugin, PluginLimits, PluginUrl, ValueFrom, VmConfig};
+pub use plugin::{EnvVar, FailStrategy, Plugin, PluginLimits, PluginUrl, Signature, ValueFrom, VmConfig};
 pub use rollout::{AbortOn, Rollout, RolloutStep, StickyBy};
 
 use crate::{

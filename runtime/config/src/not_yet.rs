@@ -23,8 +23,7 @@ use Refused::{Any, NotEmpty, Prefixes, True, Words};
 const TABLE: &[(&str, &str, Refused)] = &[
     ("", "extensionProviders", NotEmpty),
     ("outboundTrafficPolicy", "mode", Words(&["REGISTRY_ONLY"])),
-    ("plugins[]", "url", Prefixes(&["http://", "https://", "oci://"])),
-    ("plugins[]", "signature", Any),
+    ("plugins[]", "url", Prefixes(&["oci://"])),
     ("listeners[]", "protocol", Words(&["HTTPS", "TCP", "TLS"])),
     ("listeners[]", "originalDst", True),
     ("listeners[]", "proxyProtocol", True),

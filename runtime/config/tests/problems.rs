@@ -64,7 +64,7 @@ c.yaml:4:10: must be at least 1 (workers)
 c.yaml:5:18: minimum 30s is longer than timeout 25s (drain.minimum)
 c.yaml:5:23: unknown key "timeot" (drain.timeot); did you mean "timeout"?
 c.yaml:6:20: expected a share from 1% to 100%, found the number 90 (overload.memory)
-c.yaml:9:8: expected builtin:NAME or file:PATH, found the string "hello.wasm" (plugins[0].url); write file:hello.wasm
+c.yaml:9:8: expected builtin:NAME, file:PATH or a URL, found the string "hello.wasm" (plugins[0].url); write file:hello.wasm
 c.yaml:10:11: a SHA-256 digest has 64 hex digits; this has 4 characters (plugins[0].sha256)
 c.yaml:11:24: expected a duration such as 1.5s, 250ms, 1h2m or 0s, at most 8760h, found the number 10 (plugins[0].limits.cpuPerCall); add a unit: 10s
 c.yaml:11:36: expected a size such as 32Mi, 64Ki, 1Gi or a plain number of bytes, found the string "32MB" (plugins[0].limits.memory)
@@ -125,8 +125,6 @@ clusters:
         r#"
 c.yaml:1:1: extensionProviders is not supported yet (extensionProviders)
 c.yaml:2:31: mode REGISTRY_ONLY is not supported yet (outboundTrafficPolicy.mode)
-c.yaml:4:18: url https:// is not supported yet (plugins[0].url)
-c.yaml:4:48: signature is not supported yet (plugins[0].signature)
 c.yaml:5:18: url oci:// is not supported yet (plugins[1].url)
 c.yaml:9:13: protocol HTTPS is not supported yet (listeners[0].protocol)
 c.yaml:10:3: originalDst is not supported yet (listeners[0].originalDst)
@@ -200,7 +198,7 @@ fn plugins_have_whole_environments() {
         ),
         r#"
 c.yaml:3:9: a name must not contain spaces or control characters (plugins[0].name)
-c.yaml:4:8: expected builtin:NAME or file:PATH, found the string "file:" (plugins[0].url)
+c.yaml:4:8: expected builtin:NAME, file:PATH or a URL, found the string "file:" (plugins[0].url)
 c.yaml:7:24: expected a string, found the number 1 (plugins[0].vmConfig.env[0].value); put it in quotes: "1"
 c.yaml:8:14: environment variable "A" is given twice, first in c.yaml:7:14 (plugins[0].vmConfig.env[1].name)
 c.yaml:9:7: missing key "value" (plugins[0].vmConfig.env[2]); add a value, or valueFrom: HOST

@@ -1,16 +1,21 @@
 //! The administration interface: Envoy's paths and words. Reads are for everybody who reaches the address; changes
 //! need the token.
 
+mod changes;
 pub mod server;
+mod upload;
 pub mod views;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use sidegate_config::{Config, FailStrategy, Problems};
+use sidegate_config::{Config, Drain, FailStrategy, Problems};
 
+use crate::control::actor::Observer;
+use crate::control::history::History;
 use crate::control::update::Committed;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{Kind, SeriesName};
@@ -21,16 +26,21 @@ pub use server::start;
 /// What an operator may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Announce the end: `/ready` says so, clients are told to go.
-    Drain,
+    /// Close inbound listeners: at once, or gracefully, which tells clients first and waits for `drain.minimum`. The
+    /// process stays.
+    Drain {
+        graceful: bool,
+    },
     Quit,
+    /// The level of the log has changed.
+    LogLevel,
 }
 
 /// The state of the process, as the administration interface shows it.
 pub struct Status {
     pub process: Arc<Process>,
-    config: RwLock<serde_json::Value>,
-    pub node: serde_json::Value,
+    config: RwLock<Arc<Shown>>,
+    pub history: Arc<Mutex<History>>,
     pub started: Instant,
     pub draining: AtomicBool,
     pub failed: AtomicBool,
@@ -41,13 +51,32 @@ pub struct Status {
     missing: AtomicBool,
 }
 
-impl Status {
-    pub fn new(process: &Arc<Process>, config: &Config, started: Instant) -> Self {
+/// What of the configuration is looked at here.
+pub struct Shown {
+    pub config: serde_json::Value,
+    pub node: serde_json::Value,
+    pub drain: Drain,
+    token_file: Option<PathBuf>,
+}
+
+impl Shown {
+    fn new(config: &Config) -> Self {
         let node = &config.node;
         Self {
-            process: process.clone(),
-            config: RwLock::new(views::config(config)),
+            config: views::config(config),
             node: serde_json::json!({"id": node.id, "cluster": node.cluster, "locality": node.locality, "metadata": node.metadata}),
+            drain: config.drain.clone(),
+            token_file: config.admin.token_file.clone(),
+        }
+    }
+}
+
+impl Status {
+    pub fn new(process: &Arc<Process>, config: &Config, started: Instant) -> Self {
+        Self {
+            process: process.clone(),
+            config: RwLock::new(Arc::new(Shown::new(config))),
+            history: Arc::default(),
             started,
             draining: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -56,32 +85,6 @@ impl Status {
             last_refusal: Mutex::default(),
             missing: AtomicBool::new(false),
         }
-    }
-
-    /// An update took effect.
-    pub fn committed(&self, committed: &Committed) {
-        let Committed { config, snapshot, refusals } = committed;
-        let metrics = &self.process.metrics;
-        metrics.series(Kind::Gauge, &SeriesName::new("sidegate_snapshot_version", &[])).set(snapshot.number);
-        metrics.series(Kind::Gauge, &SeriesName::new("envoy_server_live", &[])).set(1);
-        let missing = refusals.iter().any(|refusal| refusal.plugin.fail_strategy != FailStrategy::Open);
-        self.missing.store(missing, std::sync::atomic::Ordering::Relaxed);
-        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        rejected.clear();
-        *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        for refusal in refusals {
-            rejected.insert(refusal.plugin.name.clone(), refusal.reason.clone());
-        }
-        drop(rejected);
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = views::config(config);
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
-    }
-
-    /// An update did not take effect.
-    pub fn refused(&self, problems: &Problems) {
-        let metrics = &self.process.metrics;
-        metrics.series(Kind::Counter, &SeriesName::new("sidegate_updates_refused_total", &[])).add_shared(1);
-        *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(problems.to_string());
     }
 
     /// Brings the gauges up to date that are kept as state and not as metrics.
@@ -101,9 +104,14 @@ impl Status {
         self.process.metrics.series(Kind::Gauge, &dropped).set(self.process.log_files.dropped());
     }
 
-    /// The configuration as it may be shown.
-    pub fn config(&self) -> serde_json::Value {
+    /// What is configured at present.
+    pub fn shown(&self) -> Arc<Shown> {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The file with the token that changes need.
+    pub fn token_file(&self) -> Option<PathBuf> {
+        self.shown().token_file.clone()
     }
 
     /// Why the last update was refused, if it was.
@@ -122,7 +130,7 @@ impl Status {
 
     /// Envoy's word for the state, and whether it means ready.
     pub fn readiness(&self) -> (bool, &'static str) {
-        use std::sync::atomic::Ordering::Relaxed;
+        use Ordering::Relaxed;
         if self.draining.load(Relaxed) || self.failed.load(Relaxed) {
             (false, "DRAINING")
         } else if self.snapshot().is_none() {
@@ -132,5 +140,32 @@ impl Status {
         } else {
             (true, "LIVE")
         }
+    }
+}
+
+impl Observer for Arc<Status> {
+    fn committed(&self, committed: &Committed) {
+        let Committed { config, snapshot, refusals } = committed;
+        let metrics = &self.process.metrics;
+        metrics.series(Kind::Gauge, &SeriesName::new("sidegate_snapshot_version", &[])).set(snapshot.number);
+        metrics.series(Kind::Gauge, &SeriesName::new("envoy_server_live", &[])).set(1);
+        let missing = refusals.iter().any(|refusal| refusal.plugin.fail_strategy != FailStrategy::Open);
+        self.missing.store(missing, Ordering::Relaxed);
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejected.clear();
+        *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        for refusal in refusals {
+            rejected.insert(refusal.plugin.name.clone(), refusal.reason.clone());
+        }
+        drop(rejected);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Shown::new(config));
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
+        self.process.limit(config.overload.max_connections, config.overload.memory.0);
+    }
+
+    fn refused(&self, problems: &Problems) {
+        let metrics = &self.process.metrics;
+        metrics.series(Kind::Counter, &SeriesName::new("sidegate_updates_refused_total", &[])).add_shared(1);
+        *self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(problems.to_string());
     }
 }

@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use sidegate_config::{Config, Loaded, Problems};
+use sidegate_config::{Config, Loaded, Problems, Source};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::admin::server::SetLogLevel;
 use crate::admin::{self, Status};
 use crate::cli::RunOptions;
-use crate::control::builtins;
+use crate::control::actor::Control;
 use crate::control::cache::Cache;
+use crate::control::choose::{Choices, Chooser};
 use crate::control::files::Files;
 use crate::control::modules::Modules;
 use crate::control::publish::{self, Publisher};
+use crate::control::sealed::Sealed;
+use crate::control::sources::Sources;
+use crate::control::store::{self, Index, Store};
 use crate::control::update::Updater;
+use crate::control::{builtins, change};
 use crate::mailbox::{MAILBOX, Message, Phase};
 use crate::overload;
 use crate::snapshot::compile;
@@ -35,7 +41,14 @@ pub fn check(path: &Path) -> Result<Problems, Problems> {
     let process = Arc::new(Process::new(1));
     let mut modules = modules(&config, 1, None).map_err(|error| plain_problem(path, &error))?;
     let plugins = compile::plugins_of(&config, &builtins::names())?;
-    let code = plugins.iter().map(|plugin| (plugin.name.clone(), modules.load(plugin))).collect();
+    let mut chooser = Chooser {
+        modules: &mut modules,
+        sources: &Sources::new(None),
+        store: None,
+        index: &Index::new(),
+        before: &Choices::new(),
+    };
+    let code = plugins.iter().map(|plugin| (plugin.name.clone(), chooser.of_source(plugin).module)).collect();
     let (mailbox, _keep) = mpsc::channel(1);
     let publisher = Publisher::new(process, Arc::new([mailbox]));
     let snapshot = publisher.compile(&config, &plugins, &code)?;
@@ -74,49 +87,73 @@ fn modules(config: &Config, workers: usize, cache: Option<Cache>) -> Result<Modu
     Modules::new(u32::try_from(slots).unwrap_or(u32::MAX), cache)
 }
 
-/// Runs the proxy until it is told to stop. The error is for people.
-pub async fn run(options: RunOptions) -> Result<(), String> {
-    let started = Instant::now();
-    let loaded = sidegate_config::load(&options.config).map_err(|problems| problems.to_string())?;
-    for warning in loaded.warnings.iter() {
-        tracing::warn!("{warning}");
+/// The configuration to begin with.
+struct Beginning {
+    texts: Vec<Source>,
+    loaded: Loaded,
+    /// Why it is an earlier one that is served, and not what the files say.
+    problems: Option<Problems>,
+}
+
+impl Beginning {
+    /// What the files say; when that cannot be loaded, what took effect last, from the state directory.
+    fn read(path: &Path) -> Result<Self, Problems> {
+        let read = sidegate_config::read(path).and_then(|texts| Ok((sidegate_config::parse(&texts)?, texts)));
+        let problems = match read {
+            Ok((loaded, texts)) => return Ok(Self { texts, loaded, problems: None }),
+            Err(problems) => problems,
+        };
+        let kept = store::folder_named_in(path)
+            .filter(|folder| folder.is_dir())
+            .and_then(|folder| store::last_configuration(&Sealed::open(&folder).ok()?));
+        let Some(texts) = kept else { return Err(problems) };
+        let Ok(loaded) = sidegate_config::parse(&texts) else { return Err(problems) };
+        Ok(Self { texts, loaded, problems: Some(problems) })
     }
-    let config = loaded.config;
+}
+
+/// What is kept in the state directory, as far as it can be.
+fn state(config: &Config) -> (Option<Cache>, Option<Store>) {
+    let Some(folder) = config.state_dir.as_deref() else { return (None, None) };
+    let usable = |what: &str, error: std::io::Error| {
+        tracing::warn!("{}: {error}: {what} is not kept", folder.display());
+    };
+    let sealed = match Sealed::open(folder) {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            usable("anything", error);
+            return (None, None);
+        }
+    };
+    let cache = Cache::open(sealed.clone()).map_err(|error| usable("compiled code", error)).ok();
+    (cache, Store::open(sealed).map_err(|error| usable("what is pushed", error)).ok())
+}
+
+/// Runs the proxy until it is told to stop. The error is for people.
+pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), String> {
+    let started = Instant::now();
+    let begun = SystemTime::now();
+    let beginning = Beginning::read(&options.config).map_err(|problems| problems.to_string())?;
+    let config = beginning.loaded.config.clone();
     warn_of_root();
     let workers = options.workers.or(config.workers).map_or_else(available_cpus, |workers| workers.get());
-    let files = raise_file_limit();
-    let max_connections = match config.overload.max_connections {
-        0 => files / 2,
-        given => given as usize,
-    };
-
-    let process = Arc::new(Process::new(workers));
+    let process = Arc::new(Process::new(workers).with_files(raise_file_limit()));
+    process.limit(config.overload.max_connections, config.overload.memory.0);
     let status = Arc::new(Status::new(&process, &config, started));
     let admin_address = options.admin.clone().unwrap_or_else(|| config.admin.address.clone());
-    let commands =
-        admin::start(&admin_address, config.admin.probe_address.as_ref(), &status, config.admin.token_file.clone())?;
+    let (desk, inbox) = change::queue();
+    let probe = config.admin.probe_address.as_ref();
+    let commands = admin::start(&admin_address, probe, &status, desk.clone(), log_level)?;
 
-    let cache = config.state_dir.as_deref().and_then(|folder| match Cache::open(folder) {
-        Ok(cache) => Some(cache),
-        Err(error) => {
-            tracing::warn!("{}: {error}: compiled code is not kept", folder.display());
-            None
-        }
-    });
+    let (cache, store) = state(&config);
     let modules = modules(&config, workers, cache)?;
     let (orders, incoming_orders) = mpsc::unbounded_channel();
     let (mailboxes, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAILBOX)).unzip();
     let mailboxes: Arc<[_]> = mailboxes.into();
     let mut threads = Vec::new();
     for (index, mailbox) in receivers.into_iter().enumerate() {
-        let start = Start {
-            index,
-            process: process.clone(),
-            mailbox,
-            mailboxes: mailboxes.clone(),
-            orders: orders.clone(),
-            max_connections: (max_connections / workers).max(1),
-        };
+        let (process, mailboxes, orders) = (process.clone(), mailboxes.clone(), orders.clone());
+        let start = Start { index, process, mailbox, mailboxes, orders };
         threads.push(thread::spawn(start).map_err(|error| format!("cannot start a worker: {error}"))?);
     }
     drop(orders);
@@ -127,60 +164,49 @@ pub async fn run(options: RunOptions) -> Result<(), String> {
         .spawn(move || publish::serve_orders(incoming_orders, &maker_process, &maker_mailboxes))
         .map_err(|error| error.to_string())?;
 
-    tokio::spawn(overload::watch(process.clone(), config.overload.memory.0));
+    tokio::spawn(overload::watch(process.clone()));
     let publisher = Publisher::new(process, mailboxes.clone());
-    let updater = Updater::new(options.config.clone(), config.clone(), modules, publisher);
-    start_control(updater, status.clone()).await?;
+    let sources = Sources::new(Some(desk.clone()));
+    let history = status.history.clone();
+    let updater = Updater::new(options.config, config, modules, sources, publisher, store, history);
+    let files = Files::new(move || desk.look());
+    let control = Control { updater, inbox, files, observer: status.clone() };
+    start_control(control, beginning, begun).await?;
     tracing::info!(workers, milliseconds = started.elapsed().as_millis(), "serving");
-    wait_and_drain(&config, &mailboxes, &status, commands, &threads).await;
+    wait_and_drain(&mailboxes, &status, commands, &threads).await;
     Ok(())
 }
 
 /// Starts the thread that makes updates; returns when the first one has taken effect.
-async fn start_control(mut updater: Updater, status: Arc<Status>) -> Result<(), String> {
+async fn start_control(
+    mut control: Control<Arc<Status>>,
+    beginning: Beginning,
+    begun: SystemTime,
+) -> Result<(), String> {
     let (done, first) = oneshot::channel();
-    let control = move || {
-        let mut begun = SystemTime::now();
-        match updater.apply() {
-            Ok(committed) => {
-                status.committed(&committed);
-                let _ = done.send(Ok(()));
-            }
-            Err(problems) => {
-                let _ = done.send(Err(problems.to_string()));
-                return;
-            }
+    let serve = move || {
+        let started = control.begin(&beginning.texts);
+        if let Some(problems) = beginning.problems.as_ref().filter(|_| started.is_ok()) {
+            control.served_in_place_of(problems);
         }
-        let mut files = Files::default();
-        files.watch(updater.files(), begun);
-        while files.wait(updater.files()) {
-            begun = SystemTime::now();
-            match updater.apply() {
-                Ok(committed) => status.committed(&committed),
-                Err(problems) => {
-                    for problem in problems.iter() {
-                        tracing::error!("{problem}");
-                    }
-                    tracing::error!("the update is refused; what was running goes on");
-                    status.refused(&problems);
-                }
-            }
-            files.watch(updater.files(), begun);
+        let serves = started.is_ok();
+        let _ = done.send(started);
+        if serves {
+            control.run(begun);
         }
     };
     std::thread::Builder::new()
         .name("control".into())
         .stack_size(4 << 20)
-        .spawn(control)
+        .spawn(serve)
         .map_err(|error| format!("cannot start the control thread: {error}"))?;
     first.await.unwrap_or_else(|_| Err("the control thread ended".to_owned()))
 }
 
 /// Waits for a reason to stop, then drains: a second signal ends at once.
 async fn wait_and_drain(
-    config: &Config,
-    mailboxes: &[mpsc::Sender<Message>],
-    status: &Status,
+    mailboxes: &Arc<[mpsc::Sender<Message>]>,
+    status: &Arc<Status>,
     mut commands: mpsc::Receiver<admin::Command>,
     threads: &[std::thread::JoinHandle<()>],
 ) {
@@ -196,23 +222,25 @@ async fn wait_and_drain(
             _ = terminate.recv() => break,
             _ = interrupt.recv() => return,
             command = commands.recv() => match command {
-                Some(admin::Command::Drain) => {
+                Some(admin::Command::Drain { graceful }) => {
                     status.draining.store(true, Ordering::Relaxed);
-                    tell(mailboxes, Phase::Announced).await;
+                    tokio::spawn(close_listeners(mailboxes.clone(), status.clone(), graceful));
                 }
+                Some(admin::Command::LogLevel) => tell(mailboxes, || Message::LogLevel).await,
                 Some(admin::Command::Quit) => return,
                 None => {}
             },
         }
     }
-    tracing::info!(minimum = ?config.drain.minimum, timeout = ?config.drain.timeout, "draining");
+    let drain = status.shown().drain.clone();
+    tracing::info!(minimum = ?drain.minimum, timeout = ?drain.timeout, "draining");
     status.draining.store(true, Ordering::Relaxed);
     let begun = Instant::now();
     let draining = async {
-        tell(mailboxes, Phase::Announced).await;
-        tokio::time::sleep(config.drain.minimum).await;
-        tell(mailboxes, Phase::Closing).await;
-        while threads.iter().any(|thread| !thread.is_finished()) && begun.elapsed() < config.drain.timeout {
+        tell(mailboxes, || Message::Drain(Phase::Announced)).await;
+        tokio::time::sleep(drain.minimum).await;
+        tell(mailboxes, || Message::Drain(Phase::Closing)).await;
+        while threads.iter().any(|thread| !thread.is_finished()) && begun.elapsed() < drain.timeout {
             tokio::time::sleep(DRAIN_POLL).await;
         }
     };
@@ -223,9 +251,18 @@ async fn wait_and_drain(
     }
 }
 
-async fn tell(mailboxes: &[mpsc::Sender<Message>], phase: Phase) {
+/// Closes the inbound listeners and goes on serving what is there.
+async fn close_listeners(mailboxes: Arc<[mpsc::Sender<Message>]>, status: Arc<Status>, graceful: bool) {
+    if graceful {
+        tell(&mailboxes, || Message::Drain(Phase::Announced)).await;
+        tokio::time::sleep(status.shown().drain.minimum).await;
+    }
+    tell(&mailboxes, || Message::Drain(Phase::Closed)).await;
+}
+
+async fn tell(mailboxes: &[mpsc::Sender<Message>], what: impl Fn() -> Message) {
     for mailbox in mailboxes {
-        let _ = mailbox.send(Message::Drain(phase)).await;
+        let _ = mailbox.send(what()).await;
     }
 }
 

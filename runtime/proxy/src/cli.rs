@@ -1,15 +1,19 @@
 //! The commands of the binary.
 
+mod remote;
+
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sidegate_config::Address;
 use sidegate_wasm_host::Policy;
 use tracing_subscriber::EnvFilter;
 
+use crate::admin::server::SetLogLevel;
 use crate::{app, control};
 
 #[derive(Parser)]
@@ -27,6 +31,17 @@ enum Command {
     Check {
         /// A YAML file, or a folder of them.
         config: PathBuf,
+    },
+    /// Have a running proxy serve a module in place of what a plugin's source has; wait until it does.
+    Push(remote::Push),
+    /// Show the plugins of a running proxy.
+    Plugins(remote::Proxy),
+    /// Have a running proxy serve the version of a plugin that served before.
+    Rollback {
+        /// The plugin.
+        name: String,
+        #[command(flatten)]
+        proxy: remote::Proxy,
     },
     /// Print the JSON Schema of the configuration.
     Schema,
@@ -78,6 +93,9 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(options) => run(options),
         Command::Check { config } => check(&config),
+        Command::Push(push) => remote::push(&push),
+        Command::Plugins(proxy) => remote::plugins(&proxy),
+        Command::Rollback { name, proxy } => remote::rollback(&name, &proxy),
         Command::Schema => {
             let mut out = io::stdout().lock();
             writeln!(out, "{:#}", sidegate_config::schema()).map_err(|error| error.to_string())
@@ -96,13 +114,23 @@ pub fn main() -> ExitCode {
 fn run(options: RunOptions) -> Result<(), String> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match options.log_format {
-        LogFormat::Text => subscriber.with_ansi(false).init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
-    }
+    let log_level: SetLogLevel = match options.log_format {
+        LogFormat::Text => {
+            let subscriber = subscriber.with_ansi(false).with_filter_reloading();
+            let filter = subscriber.reload_handle();
+            subscriber.init();
+            Arc::new(move |level| filter.reload(EnvFilter::new(level)).map_err(|error| error.to_string()))
+        }
+        LogFormat::Json => {
+            let subscriber = subscriber.json().flatten_event(true).with_filter_reloading();
+            let filter = subscriber.reload_handle();
+            subscriber.init();
+            Arc::new(move |level| filter.reload(EnvFilter::new(level)).map_err(|error| error.to_string()))
+        }
+    };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    runtime.block_on(app::run(options))
+    runtime.block_on(app::run(options, log_level))
 }
 
 fn check(config: &std::path::Path) -> Result<(), String> {

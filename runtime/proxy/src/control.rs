@@ -1,11 +1,25 @@
 //! From what people write to what workers run: configuration, modules, snapshots, and their publication.
+//!
+//! [`change`] what may be asked · [`actor`] who does it · [`update`] one update · [`choose`] which module a plugin runs ·
+//! [`sources`] and [`fetch`] where modules come from · [`modules`] how they are loaded · [`publish`] how workers get them ·
+//! [`store`] what survives a restart · [`history`] what there was.
 
+pub mod actor;
 pub mod builtins;
 pub mod cache;
+pub mod change;
+pub mod choose;
 pub mod compiler;
+pub mod difference;
+pub mod fetch;
 pub mod files;
+pub mod history;
 pub mod judge;
 pub mod modules;
 pub mod publish;
 pub mod rollout;
+pub mod sealed;
+pub mod signature;
+pub mod sources;
+pub mod store;
 pub mod update;

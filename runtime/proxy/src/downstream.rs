@@ -7,6 +7,7 @@ pub mod hygiene;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -32,7 +33,7 @@ enum Listening {
 }
 
 /// Starts to take connections on a socket of this worker.
-pub fn accept(worker: &Rc<Worker>, address: Address, socket: Socket, max: usize) -> io::Result<AbortHandle> {
+pub fn accept(worker: &Rc<Worker>, address: Address, socket: Socket) -> io::Result<AbortHandle> {
     let listening = match socket {
         Socket::Tcp(socket) => Listening::Tcp(TcpListener::from_std(socket)?),
         Socket::Unix(socket) => Listening::Unix(UnixListener::from_std(socket)?),
@@ -42,7 +43,7 @@ pub fn accept(worker: &Rc<Worker>, address: Address, socket: Socket, max: usize)
         loop {
             match listening.accept().await {
                 Ok((stream, facts)) => {
-                    if worker.connections.borrow().len() >= max {
+                    if worker.connections.borrow().len() >= worker.process.max_connections.load(Ordering::Relaxed) {
                         worker.counters.overloaded.add(worker.index, 1);
                         tokio::task::spawn_local(turn_away(stream));
                         continue;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::listen::Socket;
 use crate::snapshot::plugin::Guest;
-use crate::snapshot::{Address, Clusters, Node, PluginUse, Snapshot};
+use crate::snapshot::{Address, Clusters, Node, PluginModule, PluginUse, Snapshot};
 
 /// Messages that may wait for one worker.
 pub const MAILBOX: usize = 1024;
@@ -27,6 +27,10 @@ pub enum Message {
         queue: u32,
     },
     Drain(Phase),
+    /// End the exchanges that are inside VMs of this version.
+    Reset(Arc<PluginModule>),
+    /// The level of the log has changed: guests ask for it.
+    LogLevel,
 }
 
 /// A snapshot with everything that it needs on this worker.
@@ -46,11 +50,20 @@ pub enum Phase {
     Serving,
     /// New connections are still taken, but told to close.
     Announced,
-    /// Inbound listeners are closed, what is idle goes.
+    /// Inbound listeners are closed, what is idle goes; the worker stays.
+    Closed,
+    /// The same, and a worker without connections ends.
     Closing,
 }
 
 /// What a worker asks of the thread that prepares VMs.
+pub enum Order {
+    Make(VmOrder),
+    /// Unmapping its memory takes time that no request should wait for.
+    Free(Box<Vm<Guest>>),
+}
+
+/// A VM to be made.
 pub struct VmOrder {
     pub worker: usize,
     pub plugin: Arc<PluginUse>,

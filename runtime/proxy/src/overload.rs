@@ -12,16 +12,17 @@ const PERIOD: Duration = Duration::from_millis(250);
 /// Where cgroups tell the limit of this process: version 2, then version 1.
 const LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
 
-/// Sets `Process::overloaded` while resident memory is above `percent` of the limit. Without a limit, never.
-pub async fn watch(process: Arc<Process>, percent: u8) {
+/// Sets `Process::overloaded` while resident memory is above the share of the limit that is configured. Without a limit,
+/// never.
+pub async fn watch(process: Arc<Process>) {
     let limits =
         LIMITS.iter().filter_map(|path| std::fs::read_to_string(Path::new(path)).ok()?.trim().parse::<u64>().ok());
     // Version 1 writes "no limit" as a huge number.
     let Some(limit) = limits.filter(|limit| *limit < 1 << 60).min() else { return };
-    let threshold = limit / 100 * u64::from(percent);
     let mut tick = tokio::time::interval(PERIOD);
     loop {
         tick.tick().await;
+        let threshold = limit / 100 * u64::from(process.memory_share.load(Ordering::Relaxed));
         let overloaded = resident().is_some_and(|bytes| bytes > threshold);
         if process.overloaded.swap(overloaded, Ordering::Relaxed) != overloaded {
             if overloaded {

@@ -48,6 +48,7 @@ impl Snapshot {
 }
 
 /// The sha256 of the token that a request must carry to have its way through the filters logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceKey(pub [u8; 32]);
 
 /// Who this proxy is, as filters see it in `xds.node`.

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sidegate_wasm_host::Vm;
 use slab::Slab;
@@ -27,11 +27,11 @@ use crate::downstream::connection::ConnectionState;
 use crate::exchange::conduct::Watch;
 use crate::exchange::head::RequestHead;
 use crate::exchange::held::HeldBytes;
-use crate::mailbox::{Message, Phase, VmOrder};
+use crate::mailbox::{Message, Order, Phase, VmOrder};
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::rollout::Side;
 use crate::snapshot::staging::Before;
-use crate::snapshot::{ChainEntry, Listener, PluginUse, Snapshot};
+use crate::snapshot::{ChainEntry, Listener, PluginModule, PluginUse, Snapshot};
 use crate::upstream::pool::Pools;
 
 /// A snapshot as this worker runs it.
@@ -92,7 +92,7 @@ pub struct Worker {
     pub phase: Cell<Phase>,
     /// Copies of requests under way.
     pub mirrors: Cell<usize>,
-    orders: mpsc::UnboundedSender<VmOrder>,
+    orders: mpsc::UnboundedSender<Order>,
     mailboxes: Arc<[mpsc::Sender<Message>]>,
 }
 
@@ -128,10 +128,24 @@ impl Worker {
     }
 
     /// A retired slot has said farewell.
-    fn forget(&self, tag: u64) {
-        self.with_env(|env| env.forget(tag));
-        if let Some(slot) = self.slots.borrow_mut().remove(&tag) {
-            slot.add_contexts(self, 0);
+    fn forget(&self, slot: &Rc<VmSlot>) {
+        let mut slots = self.slots.borrow_mut();
+        slots.retain(|_, known| !Rc::ptr_eq(known, slot));
+        drop(slots);
+        self.with_env(|env| env.forget(slot.plugin.spec.tag));
+        slot.add_contexts(self, 0);
+    }
+
+    /// Gives a VM that nobody uses any more to the thread that frees it.
+    fn free(&self, vm: Vm<Guest>) {
+        let _ = self.orders.send(Order::Free(Box::new(vm)));
+    }
+
+    /// Ends the exchanges inside VMs of this version.
+    fn reset(self: &Rc<Self>, module: &Arc<PluginModule>) {
+        let slots: Vec<_> = self.slots.borrow().values().cloned().collect();
+        for slot in slots.iter().filter(|slot| Arc::ptr_eq(&slot.plugin.module, module)) {
+            slot.reset(self);
         }
     }
 
@@ -145,7 +159,8 @@ impl Worker {
     /// Asks the control side for a VM; it comes as a message.
     fn request_vm(&self, plugin: &Arc<PluginUse>) {
         let (clusters, node) = self.with_env(|env| (env.clusters.clone(), env.node.clone()));
-        let _ = self.orders.send(VmOrder { worker: self.index, plugin: plugin.clone(), clusters, node });
+        let order = VmOrder { worker: self.index, plugin: plugin.clone(), clusters, node };
+        let _ = self.orders.send(Order::Make(order));
     }
 
     /// Tells the owner of a queue, on whichever worker it lives. A full mailbox loses the notice, not the item.
@@ -159,7 +174,7 @@ impl Worker {
     }
 
     /// Puts a snapshot in the place of the present one: VMs of unchanged plugins stay, new ones are activated, those
-    /// that nobody refers to any more retire.
+    /// that nobody refers to any more retire. A plugin that comes back while its old VM still serves gets that one.
     fn commit(self: &Rc<Self>, snapshot: Arc<Snapshot>, mut vms: HashMap<u64, Vec<Vm<Guest>>>) {
         let mut fresh = Vec::new();
         let slots: Vec<Rc<VmSlot>> = snapshot
@@ -167,37 +182,54 @@ impl Worker {
             .iter()
             .map(|plugin| {
                 let tag = plugin.spec.tag;
-                if let Some(known) = self.slot(tag) {
+                let made = vms.remove(&tag).unwrap_or_default();
+                let known = self.slot(tag).or_else(|| self.returning(plugin));
+                if let Some(known) = known {
+                    known.keep();
+                    self.slots.borrow_mut().insert(tag, known.clone());
                     // It had no VM so far, and has one now.
-                    for vm in vms.remove(&tag).unwrap_or_default() {
+                    for vm in made {
                         known.arrived(self, Ok(vm));
                     }
                     return known;
                 }
-                let slot = VmSlot::new(&self.process, plugin.clone(), vms.remove(&tag).unwrap_or_default());
+                let slot = VmSlot::new(&self.process, plugin.clone(), made);
                 self.slots.borrow_mut().insert(tag, slot.clone());
                 fresh.push(slot.clone());
                 slot
             })
             .collect();
+        let retired: Vec<_> = self
+            .slots
+            .borrow()
+            .values()
+            .filter(|known| !slots.iter().any(|slot| Rc::ptr_eq(slot, known)))
+            .cloned()
+            .collect();
+        let next = Rc::new(WorkerSnapshot { shared: snapshot.clone(), slots });
+        let begun = Instant::now();
         self.with_env(|env| {
             env.clusters = snapshot.clusters.clone();
             env.node = snapshot.node.clone();
         });
-        *self.snapshot.borrow_mut() = Rc::new(WorkerSnapshot { shared: snapshot.clone(), slots });
+        let before = self.snapshot.replace(next);
+        self.counters.swapped(self.index, begun.elapsed());
+        drop(before);
         for slot in fresh {
             slot.activate(self);
         }
-        let used: Vec<u64> = snapshot.plugins.iter().map(|plugin| plugin.spec.tag).collect();
-        let retired: Vec<_> =
-            self.slots.borrow().iter().filter(|(tag, _)| !used.contains(tag)).map(|(_, slot)| slot.clone()).collect();
         for slot in retired {
             slot.retire(self);
         }
     }
 
+    /// A retired slot of the same code and configuration that has not said farewell.
+    fn returning(&self, plugin: &PluginUse) -> Option<Rc<VmSlot>> {
+        self.slots.borrow().values().find(|slot| slot.may_return_as(plugin)).cloned()
+    }
+
     /// Closes upstream connections that idle for too long or belong to nobody.
-    fn sweep_pools(&self, now: std::time::Instant) {
+    fn sweep_pools(&self, now: Instant) {
         let snapshot = self.snapshot();
         let known: HashMap<usize, Duration> = snapshot
             .shared

@@ -18,10 +18,13 @@ section! {
     pub struct Plugin {
         /// The name by which chains, metrics and pushes know it.
         pub name: String where printable,
-        /// Where the module comes from: `builtin:NAME`, or `file:PATH`, seen from the folder of this file and watched.
+        /// Where the module comes from: `builtin:NAME`, `file:PATH`, seen from the folder of this file and watched, or
+        /// an `http://` or `https://` URL, asked again every minute.
         pub url: PluginUrl,
         /// SHA-256 of the module, 64 hex digits. Any other module is refused, pushed ones too.
         pub sha256: Option<String> as "sha256" where hex_digest = None,
+        /// Who must have signed the module. Default: nobody.
+        pub signature: Option<Signature> = None,
         /// Which root context of the module is meant. Default: empty.
         pub root_id: String = String::new(),
         /// The VM it runs in.
@@ -52,6 +55,7 @@ impl Plugin {
             name: name.to_owned(),
             url: PluginUrl::Builtin(name.to_owned()),
             sha256: None,
+            signature: None,
             root_id: String::new(),
             vm_config: VmConfig::default(),
             allow_on_headers_stop_iteration: false,
@@ -116,11 +120,19 @@ impl Read for PluginUrl {
             return Some(Self::Http(text));
         }
         let fix = (text.ends_with(".wasm") && !text.contains(':')).then(|| format!("write file:{text}"));
-        at.expected("builtin:NAME or file:PATH", fix)
+        at.expected("builtin:NAME, file:PATH or a URL", fix)
     }
 
     fn schema(_: &mut SchemaGenerator) -> Json {
         json!({"type": "string", "pattern": "^(builtin|file|http|https|oci):.+"})
+    }
+}
+
+section! {
+    /// Who must have signed a module. What is inside the binary needs no signature.
+    pub struct Signature {
+        /// A PEM file with an Ed25519 public key, read again when it changes.
+        pub public_key: PathBuf,
     }
 }
 

@@ -1,9 +1,7 @@
 //! The HTTP side of the administration interface, on the control thread.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +16,9 @@ use sidegate_config::Address;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::changes::{self, Target};
 use super::{Command, Status, views};
+use crate::control::change::Desk;
 use crate::telemetry::prometheus;
 
 /// Connections at a time; more wait.
@@ -30,23 +30,28 @@ const HEADERS_BYTES: usize = 64 << 10;
 /// The longest a connection may live: scrapes and probes are short.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
 
-type Answer = Response<Full<Bytes>>;
+/// How long to wait after an accept failed for lack of resources.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Sets the level of the log, named as in `RUST_LOG`.
+pub type SetLogLevel = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// Listens; the receiver yields what operators ask for.
 pub fn start(
     address: &Address,
     probe: Option<&Address>,
     status: &Arc<Status>,
-    token_file: Option<PathBuf>,
+    desk: Desk,
+    log_level: SetLogLevel,
 ) -> Result<mpsc::Receiver<Command>, String> {
     let (commands, receiver) = mpsc::channel(16);
-    let admin = Arc::new(Admin { status: status.clone(), token_file, commands, probe_only: false });
-    serve(listen(address)?, admin.clone());
+    let admin = Admin { status: status.clone(), desk, log_level, commands, probe_only: false };
     if let Some(probe) = probe {
-        let probe_only =
-            Admin { status: status.clone(), token_file: None, commands: admin.commands.clone(), probe_only: true };
-        serve(listen(probe)?, Arc::new(probe_only));
+        serve(listen(probe)?, Arc::new(Admin { probe_only: true, ..admin.clone() }));
     }
+    serve(listen(address)?, Arc::new(admin));
     Ok(receiver)
 }
 
@@ -81,30 +86,33 @@ fn serve(listening: Listening, admin: Arc<Admin>) {
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             let admin = admin.clone();
-            match &listening {
-                Listening::Tcp(listener) => match listener.accept().await {
-                    Ok((stream, _)) => tokio::spawn(async move {
-                        connection(TokioIo::new(stream), admin).await;
+            let accepted = match &listening {
+                Listening::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
+                    tokio::spawn(async move {
+                        connection(TokioIo::new(stream), admin, from.to_string()).await;
                         drop(place);
-                    }),
-                    Err(_) => continue,
-                },
-                Listening::Unix(listener) => match listener.accept().await {
-                    Ok((stream, _)) => tokio::spawn(async move {
-                        connection(TokioIo::new(stream), admin).await;
+                    })
+                }),
+                Listening::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                    tokio::spawn(async move {
+                        connection(TokioIo::new(stream), admin, "unix".to_owned()).await;
                         drop(place);
-                    }),
-                    Err(_) => continue,
-                },
+                    })
+                }),
             };
+            if let Err(error) = accepted {
+                tracing::warn!("accept failed (admin): {error}");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            }
         }
     });
 }
 
-async fn connection<I: hyper::rt::Read + hyper::rt::Write + Unpin>(io: I, admin: Arc<Admin>) {
+async fn connection<I: hyper::rt::Read + hyper::rt::Write + Unpin>(io: I, admin: Arc<Admin>, who: String) {
+    let who: Arc<str> = who.into();
     let service = service_fn(move |request| {
-        let admin = admin.clone();
-        async move { Ok::<_, Infallible>(admin.answer(&request)) }
+        let (admin, who) = (admin.clone(), who.clone());
+        async move { Ok::<_, Infallible>(admin.answer(request, &who).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -114,28 +122,25 @@ async fn connection<I: hyper::rt::Read + hyper::rt::Write + Unpin>(io: I, admin:
     let _ = tokio::time::timeout(CONNECTION_TIME, serving).await;
 }
 
-struct Admin {
-    status: Arc<Status>,
-    token_file: Option<PathBuf>,
-    commands: mpsc::Sender<Command>,
+/// What answers.
+#[derive(Clone)]
+pub(super) struct Admin {
+    pub status: Arc<Status>,
+    pub desk: Desk,
+    pub log_level: SetLogLevel,
+    pub commands: mpsc::Sender<Command>,
     probe_only: bool,
 }
 
 impl Admin {
-    fn answer(&self, request: &Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, who: &str) -> Answer {
         let path = request.uri().path();
-        let query = request.uri().query().unwrap_or_default();
         if self.probe_only && !matches!(path, "/ready" | "/stats/prometheus") {
             return text(StatusCode::NOT_FOUND, "not found\n");
         }
-        let change = matches!(path, "/drain_listeners" | "/healthcheck/fail" | "/healthcheck/ok" | "/quitquitquit");
-        match (request.method(), change) {
-            (&Method::GET | &Method::HEAD, false) => self.read(path, query),
-            (&Method::POST, true) => match self.authorize(request) {
-                None => self.change(path),
-                Some(why) => text(StatusCode::UNAUTHORIZED, why),
-            },
-            (_, true) => text(StatusCode::METHOD_NOT_ALLOWED, "POST changes this\n"),
+        match (Target::of(path), request.method()) {
+            (Some(target), _) => changes::answer(self, target, request, who).await,
+            (None, &Method::GET | &Method::HEAD) => self.read(path, request.uri().query().unwrap_or_default()),
             _ => text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
@@ -173,33 +178,9 @@ impl Admin {
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);
         answer
     }
-
-    fn change(&self, path: &str) -> Answer {
-        tracing::info!(target: "audit", path, "admin change");
-        match path {
-            "/healthcheck/fail" => self.status.failed.store(true, Ordering::Relaxed),
-            "/healthcheck/ok" => self.status.failed.store(false, Ordering::Relaxed),
-            "/drain_listeners" => drop(self.commands.try_send(Command::Drain)),
-            "/quitquitquit" => drop(self.commands.try_send(Command::Quit)),
-            _ => {}
-        }
-        text(StatusCode::OK, "OK\n")
-    }
-
-    /// Why a change is refused, if it is. The token is read again for each; comparing takes the same time whatever was sent.
-    fn authorize(&self, request: &Request<Incoming>) -> Option<&'static str> {
-        let Some(file) = &self.token_file else { return Some("changes need admin.tokenFile\n") };
-        let Ok(expected) = std::fs::read_to_string(file) else { return Some("the token file cannot be read\n") };
-        let expected = expected.trim();
-        let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        let same = given.len() == expected.len()
-            && given.bytes().zip(expected.bytes()).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0;
-        (expected.is_empty() || !same).then_some("wrong or missing token\n")
-    }
 }
 
-fn text(status: StatusCode, body: &str) -> Answer {
+pub(super) fn text(status: StatusCode, body: &str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -207,7 +188,11 @@ fn text(status: StatusCode, body: &str) -> Answer {
 }
 
 fn json(value: &serde_json::Value) -> Answer {
-    let mut answer = text(StatusCode::OK, &format!("{value:#}\n"));
+    json_with(StatusCode::OK, value)
+}
+
+pub(super) fn json_with(status: StatusCode, value: &serde_json::Value) -> Answer {
+    let mut answer = text(status, &format!("{value:#}\n"));
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }

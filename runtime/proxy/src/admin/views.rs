@@ -1,5 +1,7 @@
 //! What the administration interface shows, as text and JSON.
 
+mod plugins;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -23,7 +25,12 @@ GET  /listeners              addresses; ?format=json
 GET  /plugins                plugins, versions, faults
 GET  /server_info            version and state
 GET  /certs                  certificates in use
-POST /drain_listeners        tell clients to go
+PUT  /plugins/NAME/module    serve this module in place of what the plugin's source has
+POST /plugins/NAME/rollback  serve the version before
+PUT  /config                 serve this document in place of the configuration files
+POST /logging?level=LEVEL    how much is logged
+POST /reopen_logs            open access logs anew, after they were moved
+POST /drain_listeners        close inbound listeners; ?graceful tells clients first
 POST /healthcheck/fail, /healthcheck/ok
 POST /quitquitquit           exit
 ";
@@ -73,8 +80,8 @@ pub(super) fn config_dump(status: &Status) -> Value {
     json!({
         "snapshot": number,
         "lastRefusal": status.last_refusal(),
-        "node": status.node,
-        "config": status.config(),
+        "node": status.shown().node,
+        "config": status.shown().config,
     })
 }
 
@@ -150,43 +157,37 @@ pub(super) fn server_info(status: &Status) -> Value {
         "version": crate::VERSION,
         "state": status.readiness().1,
         "uptime_current_epoch": format!("{}s", status.started.elapsed().as_secs()),
-        "node": status.node,
+        "node": status.shown().node,
     })
 }
 
 /// Every plugin in use, with what its versions did.
 pub(super) fn plugins(status: &Status) -> Value {
-    let mut plugins: BTreeMap<&str, Vec<&PluginUse>> = BTreeMap::new();
+    let mut used: BTreeMap<&str, Vec<&PluginUse>> = BTreeMap::new();
     let snapshot = status.snapshot();
     for plugin in snapshot.iter().flat_map(|snapshot| &snapshot.plugins) {
-        plugins.entry(&plugin.name).or_default().push(plugin);
+        used.entry(&plugin.name).or_default().push(plugin);
     }
-    let list: Vec<_> = plugins.into_iter().map(|(name, uses)| plugin(status, name, &uses)).collect();
-    json!({ "plugins": list })
+    let list: Vec<_> = used.into_iter().map(|(name, uses)| plugin(status, name, &uses)).collect();
+    json!({ "plugins": list, "events": plugins::events(status) })
 }
 
 fn plugin(status: &Status, name: &str, uses: &[&PluginUse]) -> Value {
     let Some(module) = uses.first().map(|plugin| &plugin.module) else { return Value::Null };
     let rejected = status.rejected(name);
-    let state = if rejected.is_some() { "REJECTED" } else { "LIVE" };
     let entries: Vec<_> = uses.iter().flat_map(|plugin| &plugin.entries).collect();
     json!({
         "name": name,
         "version": module.version,
         "digest": module.digest,
-        "state": state,
-        "lastError": rejected.clone().or_else(|| status.process.health.last(name)),
+        "state": if rejected.is_some() { "REJECTED" } else { "LIVE" },
+        "since": plugins::since(status, name, module.version),
+        "lastError": rejected.clone().or_else(|| plugins::last_error(status, name)),
         "requests": total(status, name, REQUESTS),
         "faults": faults(status, name),
         "cpuSeconds": cpu_seconds(status, name),
         "instances": entries,
-        "versions": [{
-            "version": module.version,
-            "digest": module.digest,
-            "source": module.source,
-            "state": state,
-            "reason": rejected,
-        }],
+        "versions": plugins::versions(status, name),
     })
 }
 

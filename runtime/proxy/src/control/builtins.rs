@@ -20,3 +20,18 @@ pub fn names() -> Vec<&'static str> {
 pub fn find(name: &str) -> Option<&'static Builtin> {
     BUILTINS.iter().find(|builtin| builtin.name == name)
 }
+
+/// Why there is no filter of this name, for people.
+pub fn unknown_builtin(name: &str) -> String {
+    let known = names();
+    if known.is_empty() {
+        format!("builtin:{name}: this binary holds no standard filters; run cargo xtask build")
+    } else {
+        format!("builtin:{name} does not exist; there are {}", known.join(", "))
+    }
+}
+
+/// The digests of all of them.
+pub fn digests() -> impl Iterator<Item = &'static str> {
+    BUILTINS.iter().map(|builtin| builtin.digest)
+}

@@ -1,124 +1,107 @@
 //! Compiled code on disk, by digest of the module and settings of the engine. It is native code: nothing is loaded
-//! that does not carry a MAC under a key that only this state directory holds.
+//! that was not sealed by this state directory. What was not used for longest goes first.
 
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use super::sealed::{Sealed, is_half_written, make_folder};
 
-type Authenticator = Hmac<Sha256>;
-
-const KEY_BYTES: usize = 32;
-const MAC_BYTES: usize = 32;
+/// Files kept: eight versions of sixty-four plugins.
+const FILES: usize = 512;
+/// Bytes kept: half a GiB, several times what that many usual filters compile to.
+const BYTES: u64 = 512 << 20;
+const FOLDER: &str = "compiled";
 
 /// The artifact cache of a state directory.
 pub struct Cache {
-    folder: PathBuf,
-    key: Vec<u8>,
+    sealed: Sealed,
+    files: usize,
+    bytes: u64,
 }
 
 impl Cache {
-    /// Opens the cache under `state_dir`; makes folder (0700) and key (0600) if they are missing.
-    pub fn open(state_dir: &Path) -> io::Result<Self> {
-        let folder = state_dir.join("compiled");
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        fs::set_permissions(state_dir, Permissions::from_mode(0o700))?;
-        let key_file = state_dir.join("compiled.key");
-        let key = match fs::read(&key_file) {
-            Ok(key) if key.len() == KEY_BYTES => key,
-            _ => {
-                let mut key = vec![0; KEY_BYTES];
-                File::open("/dev/urandom")?.read_exact(&mut key)?;
-                write_whole(&key_file, &[&key])?;
-                key
-            }
-        };
-        Ok(Self { folder, key })
+    pub fn open(sealed: Sealed) -> io::Result<Self> {
+        make_folder(&sealed.folder().join(FOLDER))?;
+        let cache = Self { sealed, files: FILES, bytes: BYTES };
+        cache.prune();
+        Ok(cache)
     }
 
-    /// The code for this name, if it is there and unchanged. A file that was tampered with is removed.
+    /// The code for this name, if it is there and unchanged.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let path = self.folder.join(name);
-        let mut bytes = fs::read(&path).ok()?;
-        let code = bytes.split_off_checked(MAC_BYTES)?;
-        if self.mac(name, &code).verify_slice(&bytes).is_err() {
-            tracing::warn!("{}: not written by us, or changed since: removed", path.display());
-            let _ = fs::remove_file(&path);
-            return None;
-        }
+        let file = format!("{FOLDER}/{name}");
+        let code = self.sealed.read(&file)?;
+        // The time of its last use says what may go; a file system that forgets it only makes the choice worse.
+        let now = FileTimes::new().set_modified(SystemTime::now());
+        let _ = File::options()
+            .append(true)
+            .open(self.sealed.folder().join(&file))
+            .and_then(|opened| opened.set_times(now));
         Some(code)
     }
 
     /// Keeps code under this name. A full disk costs the next start a compilation, nothing else.
     pub fn write(&self, name: &str, code: &[u8]) {
-        let mac = self.mac(name, code).finalize().into_bytes();
-        let path = self.folder.join(name);
-        if let Err(error) = write_whole(&path, &[&mac, code]) {
-            tracing::warn!("{}: {error}: compiled code is not kept", path.display());
+        if let Err(error) = self.sealed.write(&format!("{FOLDER}/{name}"), code) {
+            tracing::warn!("{FOLDER}/{name}: {error}: compiled code is not kept");
+        }
+        self.prune();
+    }
+
+    fn prune(&self) {
+        let Ok(folder) = fs::read_dir(self.sealed.folder().join(FOLDER)) else { return };
+        let mut files: Vec<_> = folder
+            .flatten()
+            .filter_map(|entry| {
+                let facts = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+                Some((facts.modified().ok()?, facts.len(), entry.path()))
+            })
+            .collect();
+        files.sort();
+        let (mut count, mut bytes) = (files.len(), files.iter().map(|(_, length, _)| length).sum::<u64>());
+        for (modified, length, path) in files {
+            let over = count > self.files || bytes > self.bytes;
+            if over || (is_half_written(&path) && is_old(modified)) {
+                let _ = fs::remove_file(Path::new(&path));
+                count -= 1;
+                bytes -= length;
+            }
         }
     }
-
-    fn mac(&self, name: &str, code: &[u8]) -> Authenticator {
-        // Every length of key is accepted; an empty one would still only authenticate with itself.
-        let mut mac = Authenticator::new_from_slice(&self.key).unwrap_or_else(|_| Authenticator::new(&[0; 64].into()));
-        mac.update(name.as_bytes());
-        mac.update(&[0]);
-        mac.update(code);
-        mac
-    }
 }
 
-/// Writes a file so that a reader sees all of it or nothing, also after a crash.
-fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        parts.iter().try_for_each(|part| file.write_all(part))?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-/// `Vec::split_off` that leaves a short vector alone.
-trait SplitOff: Sized {
-    fn split_off_checked(&mut self, at: usize) -> Option<Self>;
-}
-
-impl SplitOff for Vec<u8> {
-    fn split_off_checked(&mut self, at: usize) -> Option<Self> {
-        (self.len() >= at).then(|| self.split_off(at))
-    }
+/// A write takes no minute: what is older was left by a process that is gone.
+fn is_old(modified: SystemTime) -> bool {
+    modified.elapsed().is_ok_and(|age| age.as_secs() > 60)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_nothing_else() {
+    fn what_was_not_used_for_longest_goes_first() {
         let state = tempfile::tempdir().unwrap();
-        let cache = Cache::open(state.path()).unwrap();
-        cache.write("a", b"code");
-        assert_eq!(cache.read("a").as_deref(), Some(&b"code"[..]));
-        assert_eq!(Cache::open(state.path()).unwrap().read("a").as_deref(), Some(&b"code"[..]), "the key is kept");
-        let file = state.path().join("compiled/a");
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::copy(&file, state.path().join("compiled/b")).unwrap();
-        assert_eq!(cache.read("b"), None, "under another name it is not valid");
-        let mut bytes = fs::read(&file).unwrap();
-        bytes[33] ^= 1;
-        fs::write(&file, bytes).unwrap();
-        assert_eq!(cache.read("a"), None);
-        assert!(!file.exists(), "what was tampered with is removed");
-        fs::write(&file, b"short").unwrap();
-        assert_eq!(cache.read("a"), None);
+        let mut cache = Cache::open(Sealed::open(state.path()).unwrap()).unwrap();
+        cache.files = 2;
+        let file = |name: &str| state.path().join("compiled").join(name);
+        let age = |name: &str, seconds| {
+            let times = FileTimes::new().set_modified(SystemTime::now() - Duration::from_secs(seconds));
+            File::options().append(true).open(file(name)).unwrap().set_times(times).unwrap();
+        };
+        cache.write("a", b"code a");
+        cache.write("b", b"code b");
+        age("a", 100);
+        age("b", 50);
+        assert_eq!(cache.read("a").as_deref(), Some(&b"code a"[..]));
+        cache.write("c", b"code c");
+        assert!(file("a").exists() && file("c").exists() && !file("b").exists());
+        (cache.files, cache.bytes) = (9, 50);
+        cache.write("d", b"code d");
+        assert!(file("d").exists() && !file("a").exists(), "bytes count too");
     }
 }

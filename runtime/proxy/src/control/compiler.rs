@@ -21,8 +21,8 @@ const NICENESS: i32 = 10;
 
 /// Compiles a module in a child process.
 pub fn compile(policy: Policy, wasm: &[u8]) -> Result<Vec<u8>, String> {
-    let program = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let mut child = Command::new(program)
+    // The file may have been replaced since this process began; its engine fits the code of the running one only.
+    let mut child = Command::new("/proc/self/exe")
         .args(["compile", "--policy", policy.as_str()])
         .env_clear()
         .stdin(Stdio::piped())

@@ -6,8 +6,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
@@ -19,27 +18,22 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Watches a set of files.
 pub struct Files {
     watcher: Option<RecommendedWatcher>,
-    events: Receiver<()>,
+    files: Vec<PathBuf>,
     folders: Vec<PathBuf>,
     stamp: u64,
-}
-
-impl Default for Files {
-    fn default() -> Self {
-        // One waiting event says as much as many.
-        let (sender, events) = sync_channel(1);
-        let watcher = notify::recommended_watcher(move |_event| {
-            // Full: an event waits already.
-            let _ = sender.try_send(());
-        })
-        .map_err(|error| {
-            tracing::warn!("cannot watch files: {error}; changes are seen within {POLL:?}");
-        });
-        Self { watcher: watcher.ok(), events, folders: Vec::new(), stamp: 0 }
-    }
+    /// A stamp that differs, and since when it has stayed the same.
+    pending: Option<(u64, Instant)>,
 }
 
 impl Files {
+    /// `wake` is called whenever the kernel says that something may have changed; it must not wait.
+    pub fn new(wake: impl Fn() + Send + 'static) -> Self {
+        let watcher = notify::recommended_watcher(move |_event| wake()).map_err(|error| {
+            tracing::warn!("cannot watch files: {error}; changes are seen within {POLL:?}");
+        });
+        Self { watcher: watcher.ok(), files: Vec::new(), folders: Vec::new(), stamp: 0, pending: None }
+    }
+
     /// Watches these files, which were read after `begun`: a change since then counts as one.
     pub fn watch(&mut self, files: &[PathBuf], begun: SystemTime) {
         // File times lag behind the clock by a timer tick.
@@ -51,6 +45,20 @@ impl Files {
         };
         let dirty = files.iter().any(|file| changed(file) == Some(true));
         self.stamp = if dirty { 0 } else { stamp(files) };
+        self.pending = None;
+        self.name(files);
+    }
+
+    /// Watches these files from now on; what was seen of the others, and not reported yet, still counts.
+    pub fn follow(&mut self, files: &[PathBuf]) {
+        let fresh = stamp(files);
+        let behind = stamp(&self.files) != self.stamp;
+        self.stamp = if behind { 0 } else { fresh };
+        self.name(files);
+    }
+
+    fn name(&mut self, files: &[PathBuf]) {
+        self.files = files.to_vec();
         let mut folders: Vec<PathBuf> = files.iter().flat_map(|file| folders_of(file)).collect();
         folders.sort();
         folders.dedup();
@@ -58,39 +66,39 @@ impl Files {
         for gone in self.folders.iter().filter(|folder| !folders.contains(folder)) {
             let _ = watcher.unwatch(gone);
         }
-        for new in folders.iter().filter(|folder| !self.folders.contains(folder)) {
-            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                tracing::warn!("cannot watch {}: {error}; changes are seen within {POLL:?}", new.display());
-            }
-        }
+        // One that cannot be watched now, because it is gone for a moment, is tried again each time.
+        folders.retain(|folder| {
+            self.folders.contains(folder) || watcher.watch(folder, RecursiveMode::NonRecursive).is_ok()
+        });
         self.folders = folders;
     }
 
-    /// Waits until the files have changed and then stayed the same for a moment. `false`: nobody can tell any more.
-    pub fn wait(&mut self, files: &[PathBuf]) -> bool {
-        loop {
-            match self.events.recv_timeout(POLL) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                // Without a watcher only the slow look remains.
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(POLL),
-            }
-            let mut now = stamp(files);
-            if now == self.stamp {
-                continue;
-            }
-            loop {
-                std::thread::sleep(SETTLE);
-                let again = stamp(files);
-                if again == now {
-                    break;
-                }
-                now = again;
-            }
-            if now != self.stamp {
-                self.stamp = now;
-                return true;
-            }
+    /// How long to wait before the next look when nobody says that something changed.
+    pub fn pause(&self) -> Duration {
+        if self.pending.is_some() { SETTLE } else { POLL }
+    }
+
+    /// Whether the files have changed and then stayed the same for a moment.
+    pub fn have_changed(&mut self, now: Instant) -> bool {
+        let seen = stamp(&self.files);
+        if seen == self.stamp {
+            self.pending = None;
+            return false;
         }
+        let since = self.pending.filter(|(pending, _)| *pending == seen).map_or(now, |(_, since)| since);
+        self.pending = Some((seen, since));
+        if now.saturating_duration_since(since) < SETTLE {
+            return false;
+        }
+        self.stamp = seen;
+        self.pending = None;
+        true
+    }
+
+    /// What was seen is not to be believed yet: the next look finds it changed again.
+    pub fn look_again(&mut self) {
+        self.pending = Some((self.stamp, Instant::now()));
+        self.stamp = 0;
     }
 }
 
@@ -151,7 +159,10 @@ mod tests {
         std::os::unix::fs::symlink("..data/config", at("config")).unwrap();
         fs::write(at("plain"), "a").unwrap();
         let files = vec![at("config"), at("plain")];
-        let mut watch = Files::default();
+        let (sender, events) = std::sync::mpsc::sync_channel(1);
+        let mut watch = Files::new(move || {
+            let _ = sender.try_send(());
+        });
         watch.watch(&files, SystemTime::now() + POLL);
         let changes: [&dyn Fn(); 4] = [
             &|| fs::write(at("plain"), "ab").unwrap(),
@@ -168,7 +179,11 @@ mod tests {
         ];
         for change in changes {
             change();
-            assert!(watch.wait(&files));
+            let until = Instant::now() + 20 * POLL;
+            while !watch.have_changed(Instant::now()) {
+                assert!(Instant::now() < until, "the change is seen");
+                let _ = events.recv_timeout(watch.pause());
+            }
             watch.watch(&files, SystemTime::now() + POLL);
         }
     }

@@ -1,25 +1,19 @@
-//! Modules: bytes from where the configuration says, checked, compiled, loaded; the same digest only once.
+//! Modules: bytes checked, compiled, loaded; the same digest only once.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-use sidegate_config::{Plugin, PluginUrl};
 use sidegate_wasm_host::module::{Outline, Trusted};
-use sidegate_wasm_host::{Engine, Module, Policy, limits};
+use sidegate_wasm_host::{Engine, Module, Policy};
 
-use super::builtins::{self, Builtin};
+use super::builtins::{self, Builtin, unknown_builtin};
 use super::cache::Cache;
 use super::compiler;
+use super::sources::Content;
 use crate::snapshot::PluginModule;
-use crate::snapshot::plugin::Breaker;
 use crate::snapshot::plugin::Guest;
 
-/// Versions of a plugin whose code is kept at hand; older ones are compiled again, or read from the cache.
+/// Versions of a plugin whose code is kept at hand, and as many that have none; older ones are made again.
 const VERSIONS_KEPT: usize = 8;
 
 /// All modules that were loaded, and the engines that run them.
@@ -27,7 +21,13 @@ pub struct Modules {
     builtin: Engine<Guest>,
     foreign: Engine<Guest>,
     cache: Option<Cache>,
-    known: HashMap<String, Vec<Arc<PluginModule>>>,
+    known: HashMap<String, Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    newest: u32,
+    modules: Vec<Arc<PluginModule>>,
 }
 
 impl Modules {
@@ -37,29 +37,78 @@ impl Modules {
         Ok(Self { builtin: engine(Policy::Builtin)?, foreign: engine(Policy::Foreign)?, cache, known: HashMap::new() })
     }
 
-    /// The module of a plugin as its source has it now. A failure is a module too: one without code.
-    pub fn load(&mut self, plugin: &Plugin) -> Arc<PluginModule> {
-        let Fetched { source, digest, bytes } = fetch(&plugin.url);
-        let pinned = plugin.sha256.as_ref().filter(|expected| !digest.is_empty() && **expected != digest);
-        let bytes = match pinned {
-            Some(expected) => Err(format!("sha256 is {digest}, the configuration says {expected}")),
-            None => bytes,
+    /// Goes on counting where an earlier process stopped: the newest number, and those of known digests.
+    pub fn resume(&mut self, plugin: &str, newest: u32, versions: impl Iterator<Item = (u32, String)>) {
+        let known = self.known.entry(plugin.to_owned()).or_default();
+        known.newest = newest;
+        let numbered = |(version, digest)| {
+            Arc::new(PluginModule::new(digest, version, String::new(), Err("not loaded yet".to_owned())))
         };
-        let known = self.known.entry(plugin.name.clone()).or_default();
-        if let Some(same) = known.iter().find(|known| bytes.is_ok() && known.digest == digest && known.code.is_ok()) {
-            return same.clone();
+        known.modules = versions.map(numbered).collect();
+    }
+
+    /// The number of the newest version of a plugin, good or not.
+    pub fn newest(&self, plugin: &str) -> u32 {
+        self.known.get(plugin).map_or(0, |known| known.newest)
+    }
+
+    /// The module of this digest, if its code is at hand.
+    pub fn find(&self, plugin: &str, digest: &str) -> Option<Arc<PluginModule>> {
+        let modules = &self.known.get(plugin)?.modules;
+        modules.iter().find(|known| known.digest == digest && known.code.is_ok()).cloned()
+    }
+
+    /// The module of a plugin from these bytes. A failure is a module too: one without code.
+    pub fn load(&mut self, plugin: &str, content: &Content) -> Arc<PluginModule> {
+        self.find(plugin, &content.digest).unwrap_or_else(|| {
+            let code = match content.builtin {
+                Some(name) => self.load_builtin(name),
+                None => self.load_foreign(&content.bytes, &content.digest),
+            };
+            self.keep(plugin, &content.digest, &content.source, code)
+        })
+    }
+
+    /// A version that cannot run, with the reason. `digest` is empty when there are no bytes at all.
+    pub fn refuse(&mut self, plugin: &str, digest: &str, source: &str, reason: String) -> Arc<PluginModule> {
+        self.keep(plugin, digest, source, Err(reason))
+    }
+
+    fn keep(
+        &mut self,
+        plugin: &str,
+        digest: &str,
+        source: &str,
+        code: Result<Module<Guest>, String>,
+    ) -> Arc<PluginModule> {
+        let known = self.known.entry(plugin.to_owned()).or_default();
+        // A digest has one number, however often it is tried.
+        let same = known.modules.iter().position(|module| module.digest == digest);
+        let version = match same.and_then(|at| known.modules.get(at)) {
+            Some(module) => module.version,
+            None => {
+                known.newest += 1;
+                known.newest
+            }
+        };
+        let module = Arc::new(PluginModule::new(digest.to_owned(), version, source.to_owned(), code));
+        match same {
+            // What was refused now (a pin, a signature) may have run before, and may again.
+            Some(at) if module.code.is_ok() || known.modules.get(at).is_some_and(|known| known.code.is_err()) => {
+                known.modules.remove(at);
+                known.modules.push(module.clone());
+            }
+            Some(_) => {}
+            None => known.modules.push(module.clone()),
         }
-        let version = known.last().map_or(1, |last| last.version + 1);
-        let code = bytes.and_then(|bytes| match &plugin.url {
-            PluginUrl::Builtin(name) => self.load_builtin(name),
-            PluginUrl::File(_) | PluginUrl::Http(_) => self.load_foreign(&bytes, &digest),
-        });
-        let module = Arc::new(PluginModule { digest, version, source, code, breaker: Breaker::default() });
-        let known = self.known.entry(plugin.name.clone()).or_default();
-        if known.len() >= VERSIONS_KEPT {
-            known.remove(0);
+        for with_code in [true, false] {
+            let of_this_kind = |module: &Arc<PluginModule>| module.code.is_ok() == with_code;
+            if known.modules.iter().filter(|module| of_this_kind(module)).count() > VERSIONS_KEPT
+                && let Some(oldest) = known.modules.iter().position(of_this_kind)
+            {
+                known.modules.remove(oldest);
+            }
         }
-        known.push(module.clone());
         module
     }
 
@@ -95,56 +144,4 @@ impl Modules {
         }
         Ok(code)
     }
-}
-
-fn unknown_builtin(name: &str) -> String {
-    let known = builtins::names();
-    if known.is_empty() {
-        format!("builtin:{name}: this binary holds no standard filters; run cargo xtask build")
-    } else {
-        format!("builtin:{name} does not exist; there are {}", known.join(", "))
-    }
-}
-
-/// The bytes of a module, their digest, and where they came from.
-struct Fetched {
-    source: String,
-    /// Empty when there are no bytes.
-    digest: String,
-    bytes: Result<Cow<'static, [u8]>, String>,
-}
-
-fn fetch(url: &PluginUrl) -> Fetched {
-    match url {
-        PluginUrl::Builtin(name) => {
-            let builtin = builtins::find(name);
-            Fetched {
-                source: format!("builtin:{name}"),
-                digest: builtin.map(|builtin| builtin.digest.to_owned()).unwrap_or_default(),
-                bytes: builtin.map(|builtin| Cow::Borrowed(builtin.wasm)).ok_or_else(|| unknown_builtin(name)),
-            }
-        }
-        PluginUrl::File(path) => {
-            let bytes = read(path).map_err(|error| format!("{}: {error}", path.display()));
-            Fetched {
-                source: format!("file:{}", path.display()),
-                digest: bytes.as_ref().map(|bytes| hex(&Sha256::digest(bytes))).unwrap_or_default(),
-                bytes: bytes.map(Cow::Owned),
-            }
-        }
-        PluginUrl::Http(url) => {
-            Fetched { source: url.clone(), digest: String::new(), bytes: Err("not supported yet".to_owned()) }
-        }
-    }
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // One byte more than allowed shows that there is more.
-    File::open(path)?.take(limits::MODULE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,10 +10,11 @@ use sidegate_wasm_host::{Fault, Vm};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::listen::{self, Claim, Socket};
-use crate::mailbox::{Commit, Message, VmOrder};
+use crate::mailbox::{Commit, Message, Order, VmOrder};
 use crate::snapshot::compile::{self, Modules as Code};
 use crate::snapshot::plugin::Guest;
-use crate::snapshot::{Address, PluginUse, Snapshot};
+use crate::snapshot::{Address, PluginModule, PluginUse, Snapshot};
+use crate::telemetry::metrics::Registry;
 use crate::worker::env::{ConfigProblem, Env, Process};
 
 /// VMs of each plugin on each worker: one that serves, and a spare for the moment after a fault.
@@ -31,6 +32,8 @@ pub struct Publisher {
     mailboxes: Arc<[mpsc::Sender<Message>]>,
     claims: HashMap<Address, Claim>,
     current: Option<Arc<Snapshot>>,
+    /// Snapshots that exchanges may still hold. The last holder frees one, and that shall not be a worker.
+    past: Vec<Arc<Snapshot>>,
     /// Plugin uses that have no VM because theirs was refused; each update tries them again.
     refused: HashSet<u64>,
 }
@@ -44,7 +47,11 @@ pub struct Refusal {
 
 impl Publisher {
     pub fn new(process: Arc<Process>, mailboxes: Arc<[mpsc::Sender<Message>]>) -> Self {
-        Self { process, mailboxes, claims: HashMap::new(), current: None, refused: HashSet::new() }
+        Self { process, mailboxes, claims: HashMap::new(), current: None, past: Vec::new(), refused: HashSet::new() }
+    }
+
+    pub fn metrics(&self) -> &Registry {
+        &self.process.metrics
     }
 
     pub fn current(&self) -> Option<&Arc<Snapshot>> {
@@ -104,6 +111,24 @@ impl Publisher {
         self.refused.contains(&refusal.plugin.spec.tag)
     }
 
+    /// Whether a plugin of this name has no VM because its own were refused.
+    pub fn has_refused(&self, plugin: &str) -> bool {
+        let current = self.current.iter().flat_map(|current| &current.plugins);
+        current.filter(|known| known.name == plugin).any(|known| self.refused.contains(&known.spec.tag))
+    }
+
+    /// Ends the exchanges that are inside this version.
+    pub fn reset(&self, module: &Arc<PluginModule>) {
+        for mailbox in self.mailboxes.iter() {
+            let _ = mailbox.blocking_send(Message::Reset(module.clone()));
+        }
+    }
+
+    /// Frees the snapshots that nobody else holds any more.
+    pub fn sweep(&mut self) {
+        self.past.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+    }
+
     /// Opens the sockets of listeners that are new in this snapshot.
     pub fn bind(&mut self, snapshot: &Snapshot) -> Result<Sockets, (Address, io::Error)> {
         let mut sockets: Vec<Vec<_>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
@@ -144,7 +169,8 @@ impl Publisher {
             let _ = wait.blocking_recv();
         }
         self.claims.retain(|address, _| snapshot.listeners.iter().any(|listener| listener.address == *address));
-        self.current = Some(snapshot);
+        self.past.extend(self.current.replace(snapshot));
+        self.sweep();
     }
 }
 
@@ -159,13 +185,20 @@ fn make_vm(plugin: &PluginUse, env: Env) -> Result<Vm<Guest>, (String, Vec<Confi
     }
 }
 
-/// Answers workers that lost a VM, on a thread of its own, until they are gone.
+/// Makes VMs for workers that lost one and frees those they are done with, on a thread of its own, until they are gone.
 pub fn serve_orders(
-    mut orders: mpsc::UnboundedReceiver<VmOrder>,
+    mut orders: mpsc::UnboundedReceiver<Order>,
     process: &Arc<Process>,
     mailboxes: &[mpsc::Sender<Message>],
 ) {
-    while let Some(VmOrder { worker, plugin, clusters, node }) = orders.blocking_recv() {
+    while let Some(order) = orders.blocking_recv() {
+        let VmOrder { worker, plugin, clusters, node } = match order {
+            Order::Make(order) => order,
+            Order::Free(vm) => {
+                drop(vm);
+                continue;
+            }
+        };
         let env = Env::new(worker, process.clone(), clusters, node);
         let vm: Result<Vm<Guest>, Fault> = match &plugin.module.code {
             Ok(module) => Vm::prepare(module, plugin.spec.clone(), Box::new(env)),

@@ -1,38 +1,92 @@
-//! One update: what the files say now becomes what the workers run, or every reason why not, and nothing has changed.
+//! One update: a change becomes what the workers run, or every reason why not, and nothing has changed.
 
+mod keeping;
+mod outcome;
+
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
-use sidegate_config::{Config, Loaded, PluginUrl, Problem, Problems, Severity};
+use sidegate_config::{Config, Plugin, PluginUrl, Problem, Problems, Severity, Source};
 
 use super::builtins;
+use super::change::{Change, Done, Refused};
+use super::choose::{Choice, Choices, Chooser};
+use super::difference;
+use super::history::{History, State, Version};
 use super::modules::Modules;
 use super::publish::{Publisher, Refusal, problems_of};
-use crate::snapshot::{Snapshot, TraceKey, compile};
+use super::sources::{self, Sources, signature_file};
+use super::store::{Index, Store};
+use crate::snapshot::{PluginModule, Snapshot, TraceKey, compile};
+use crate::telemetry::metrics::{Kind, SeriesName};
 
-/// Turns files into snapshots.
+pub use outcome::{Committed, Failure, Outcome};
+
+/// What stands in the place of a file name where a document was pushed.
+const PUSHED_DOCUMENT: &str = "pushed.yaml";
+
+/// Turns changes into snapshots.
 pub struct Updater {
     path: PathBuf,
     modules: Modules,
+    sources: Sources,
     publisher: Publisher,
     /// What the process was started with: some of it cannot change while it runs.
     first: Config,
     files: Vec<PathBuf>,
+    /// The texts of the configuration files as they were last understood, or could not be.
+    seen: Option<Vec<Source>>,
+    document: Option<Document>,
+    choices: Choices,
+    index: Index,
+    store: Option<Store>,
+    history: Arc<Mutex<History>>,
+    /// Modules of each plugin that have VMs, or had; the present one last.
+    serving: HashMap<String, VecDeque<Arc<PluginModule>>>,
 }
 
-/// An update that took effect.
-pub struct Committed {
-    pub config: Config,
-    pub snapshot: Arc<Snapshot>,
-    /// Plugins that have no VM; only an update that is the first may have any.
-    pub refusals: Vec<Refusal>,
+/// A configuration with its texts.
+#[derive(Clone)]
+struct Document {
+    config: Config,
+    warnings: Problems,
+    texts: Vec<Source>,
+    shape: serde_json::Value,
 }
 
 impl Updater {
-    pub fn new(path: PathBuf, first: Config, modules: Modules, publisher: Publisher) -> Self {
-        Self { path, modules, publisher, first, files: Vec::new() }
+    pub fn new(
+        path: PathBuf,
+        first: Config,
+        mut modules: Modules,
+        sources: Sources,
+        publisher: Publisher,
+        store: Option<Store>,
+        history: Arc<Mutex<History>>,
+    ) -> Self {
+        let index = store.as_ref().map(Store::index).unwrap_or_default();
+        for (plugin, kept) in &index {
+            let versions = kept.good.iter().map(|good| (good.version, good.digest.clone()));
+            modules.resume(plugin, kept.newest, versions);
+        }
+        Self {
+            path,
+            modules,
+            sources,
+            publisher,
+            first,
+            files: Vec::new(),
+            seen: None,
+            document: None,
+            choices: Choices::new(),
+            index,
+            store,
+            history,
+            serving: HashMap::new(),
+        }
     }
 
     /// The files whose change makes an update: the configuration's own, and the modules it names.
@@ -40,55 +94,262 @@ impl Updater {
         &self.files
     }
 
-    /// Reads everything anew and commits it. On any refusal the workers keep what they have; only at the start is a
-    /// plugin that cannot run no reason to run nothing.
-    pub fn apply(&mut self) -> Result<Committed, Problems> {
+    /// Whether somebody is writing a module file at this moment.
+    pub fn is_unsettled(&self) -> bool {
+        self.document.as_ref().is_some_and(|document| sources::half_written(&document.config.plugins))
+    }
+
+    /// Whether a URL has something else than it had.
+    pub fn has_remote_news(&self) -> bool {
+        self.sources.take_news()
+    }
+
+    /// Serves these texts first, whatever the files say now: they are what could be loaded.
+    pub fn begin(&mut self, texts: &[Source]) -> Result<Outcome, Failure> {
+        let document = parse(texts)?;
+        self.seen = Some(texts.to_vec());
+        self.carry_out(&Change::Sources, document)
+    }
+
+    /// Carries out a change. On any refusal the workers keep what they have; only at the start is a plugin that cannot
+    /// run no reason to run nothing.
+    pub fn apply(&mut self, change: &Change) -> Result<Outcome, Failure> {
+        let document = self.document_after(change)?;
+        self.carry_out(change, document)
+    }
+
+    fn document_after(&mut self, change: &Change) -> Result<Document, Failure> {
+        match (change, &self.document) {
+            (Change::Config { text }, _) => {
+                let folder = if self.path.is_dir() { Some(&*self.path) } else { self.path.parent() };
+                let path = folder.unwrap_or_else(|| Path::new("")).join(PUSHED_DOCUMENT);
+                Ok(parse(&[Source { path, text: text.clone() }])?)
+            }
+            (Change::Sources, _) => {
+                let texts = sidegate_config::read(&self.path)?;
+                match &self.document {
+                    // What was pushed in their place, or could be read last, stays until they change.
+                    Some(document) if self.seen.as_ref() == Some(&texts) => Ok(document.clone()),
+                    _ => {
+                        let parsed = parse(&texts);
+                        if parsed.is_err() {
+                            self.seen = Some(texts);
+                        }
+                        Ok(parsed?)
+                    }
+                }
+            }
+            (Change::Push(_) | Change::Rollback { .. }, Some(document)) => Ok(document.clone()),
+            (Change::Push(_) | Change::Rollback { .. }, None) => Err(Refused::Ending.into()),
+        }
+    }
+
+    fn carry_out(&mut self, change: &Change, document: Document) -> Result<Outcome, Failure> {
         let begun = Instant::now();
-        let Loaded { config, warnings, files } = sidegate_config::load(&self.path)?;
-        self.watch(&config, files);
-        self.check_fixed(&config)?;
-        let plugins = compile::plugins_of(&config, &builtins::names())?;
-        let code = plugins.iter().map(|plugin| (plugin.name.clone(), self.modules.load(plugin))).collect();
-        let mut snapshot = self.publisher.compile(&config, &plugins, &code)?;
-        snapshot.trace_key = config.admin.token_file.as_deref().and_then(trace_key);
-        let (prepared, refusals) = self.publisher.prepare(&snapshot);
-        let first = self.publisher.current().is_none();
-        let problems: Vec<_> = refusals.iter().flat_map(|refusal| problems_of(&config, refusal)).collect();
-        if !first && refusals.iter().any(|refusal| !self.publisher.knows(refusal)) {
-            return Err(Problems(problems));
+        self.watch(&document);
+        self.check_fixed(&document.config)?;
+        let plugins = compile::plugins_of(&document.config, &builtins::names())?;
+        let choices = self.choose(change, &plugins)?;
+        self.note_sources(&choices);
+        if let Some(done) = self.is_nothing_new(change, &document, &choices) {
+            self.adopt(document, choices);
+            return Ok(Outcome::Nothing(done));
         }
-        for problem in problems {
-            tracing::error!("{problem}");
+        let fresh = self.fresh(&choices);
+        for choice in &fresh {
+            self.enter(choice, State::Preparing, None);
         }
-        let sockets = self.publisher.bind(&snapshot).map_err(|(address, error)| {
-            self.publisher.release_unused();
-            self.problem(format!("cannot listen on {address}: {error}"))
-        })?;
-        for warning in warnings.iter() {
-            tracing::warn!("{warning}");
+        let made = self.make(change, &document, &plugins, &choices);
+        let (snapshot, refusals, prepared) = match made {
+            Ok(made) => made,
+            Err((failure, refusals)) => {
+                for choice in &fresh {
+                    let reason = refusals.iter().find(|refusal| refusal.plugin.name == choice.0);
+                    let own = choice.1.module.code.as_ref().err().cloned();
+                    let reason = own.or_else(|| reason.map(|refusal| refusal.reason.clone()));
+                    let reason = reason.unwrap_or_else(|| "the update that it was part of was refused".to_owned());
+                    self.enter(choice, State::Rejected, Some(&reason));
+                    self.count(&choice.0, "refused");
+                }
+                return Err(failure);
+            }
+        };
+        for choice in &fresh {
+            let reason = refusals.iter().find(|refusal| refusal.plugin.name == choice.0).map(|refusal| &refusal.reason);
+            let reason = reason.or(choice.1.module.code.as_ref().err());
+            let state = if reason.is_some() { State::Rejected } else { State::Live };
+            self.enter(choice, state, reason.map(String::as_str));
+            if self.choices.contains_key(&choice.0) {
+                let result = if matches!(change, Change::Rollback { .. }) { "rolled_back" } else { "committed" };
+                self.count(&choice.0, result);
+            }
         }
-        let snapshot = Arc::new(snapshot);
-        self.publisher.commit(snapshot.clone(), prepared, &refusals, sockets);
+        let milliseconds = u64::try_from((prepared - begun).as_millis()).unwrap_or(u64::MAX);
+        let shape = self.document.as_ref().map(|document| document.shape.clone()).unwrap_or_default();
+        let changed = difference::paths(&shape, &document.shape);
+        let config = document.config.clone();
+        let durable = self.adopt(document, choices);
         tracing::info!(
             snapshot = snapshot.number,
             listeners = snapshot.listeners.len(),
             plugins = snapshot.plugins.len(),
-            milliseconds = begun.elapsed().as_millis(),
+            milliseconds,
             "committed"
         );
-        Ok(Committed { config, snapshot, refusals })
+        let done = match change.plugin().and_then(|name| self.done(name, milliseconds, durable)) {
+            Some(done) => done,
+            None => Done::Config { snapshot: snapshot.number, changed },
+        };
+        Ok(Outcome::Committed(Box::new(Committed { config, snapshot, refusals }), done))
     }
 
-    fn watch(&mut self, config: &Config, mut files: Vec<PathBuf>) {
-        files.extend(config.plugins.iter().filter_map(|plugin| match &plugin.url {
-            PluginUrl::File(path) => Some(path.clone()),
-            PluginUrl::Builtin(_) | PluginUrl::Http(_) => None,
-        }));
-        files.extend(config.admin.token_file.clone());
-        // A folder is watched for files that come and go.
-        if self.path.is_dir() {
-            files.push(self.path.clone());
+    /// Compiles, prepares and commits; says when it was prepared. An error comes with what was refused.
+    #[expect(clippy::type_complexity, reason = "a triple that only its caller takes apart")]
+    fn make(
+        &mut self,
+        change: &Change,
+        document: &Document,
+        plugins: &[Plugin],
+        choices: &Choices,
+    ) -> Result<(Arc<Snapshot>, Vec<Refusal>, Instant), (Failure, Vec<Refusal>)> {
+        let config = &document.config;
+        let code = choices.iter().map(|(name, choice)| (name.clone(), choice.module.clone())).collect();
+        let mut compiled =
+            self.publisher.compile(config, plugins, &code).map_err(|problems| (problems.into(), vec![]))?;
+        compiled.trace_key = trace_key(config);
+        let (prepared, refusals) = self.publisher.prepare(&compiled);
+        let first = self.publisher.current().is_none();
+        let problems: Vec<_> = refusals.iter().flat_map(|refusal| problems_of(config, refusal)).collect();
+        if !first && refusals.iter().any(|refusal| !self.publisher.knows(refusal)) {
+            let own = change.plugin().and_then(|name| refusals.iter().find(|refusal| refusal.plugin.name == name));
+            let failure = match own {
+                Some(refusal) => Refused::Invalid { error: "refused by the module", reason: detail(refusal) }.into(),
+                None => Failure::Problems(Problems(problems)),
+            };
+            return Err((failure, refusals));
         }
+        for problem in problems {
+            tracing::error!("{problem}");
+        }
+        let sockets = match self.publisher.bind(&compiled) {
+            Ok(sockets) => sockets,
+            Err((address, error)) => {
+                self.publisher.release_unused();
+                return Err((self.problem("", format!("cannot listen on {address}: {error}")).into(), vec![]));
+            }
+        };
+        for warning in document.warnings.iter() {
+            tracing::warn!("{warning}");
+        }
+        let snapshot = Arc::new(compiled);
+        let ready = Instant::now();
+        self.publisher.commit(snapshot.clone(), prepared, &refusals, sockets);
+        Ok((snapshot, refusals, ready))
+    }
+
+    fn choose(&mut self, change: &Change, plugins: &[Plugin]) -> Result<Choices, Refused> {
+        let mut chooser = Chooser {
+            modules: &mut self.modules,
+            sources: &self.sources,
+            store: self.store.as_ref(),
+            index: &self.index,
+            before: &self.choices,
+        };
+        let asked = change.plugin().map(|name| {
+            let plugin = plugins.iter().find(|plugin| plugin.name == name);
+            plugin.ok_or_else(|| Refused::UnknownPlugin(name.to_owned()))
+        });
+        let Some(asked) = asked.transpose()? else {
+            self.sources.keep_only(plugins);
+            return Ok(plugins.iter().map(|plugin| (plugin.name.clone(), chooser.of_source(plugin))).collect());
+        };
+        let choice = match change {
+            Change::Push(push) => chooser.of_push(asked, push),
+            Change::Rollback { .. } | Change::Sources | Change::Config { .. } => chooser.of_history(asked),
+        };
+        let choice = match choice {
+            Ok(choice) => choice,
+            Err(refused) => {
+                self.count(&asked.name, "refused");
+                return Err(refused);
+            }
+        };
+        let mut choices = self.choices.clone();
+        choices.insert(asked.name.clone(), choice);
+        Ok(choices)
+    }
+
+    /// A change that changes nothing: no snapshot is made of it.
+    fn is_nothing_new(&self, change: &Change, document: &Document, choices: &Choices) -> Option<Done> {
+        let current = self.document.as_ref().filter(|current| current.shape == document.shape)?;
+        let same = |(name, choice): (&String, &Choice)| {
+            self.choices.get(name).is_some_and(|before| Arc::ptr_eq(&before.module, &choice.module))
+        };
+        // Settings may lean on the place where they stand: relative paths.
+        let same_places = current.texts.iter().map(|text| &text.path).eq(document.texts.iter().map(|text| &text.path));
+        let trusted = self.publisher.current().map(|snapshot| snapshot.trace_key) == Some(trace_key(&document.config));
+        let same = same_places && trusted && choices.len() == self.choices.len() && choices.iter().all(same);
+        if !same || change.plugin().is_some_and(|name| self.publisher.has_refused(name)) {
+            return None;
+        }
+        match change.plugin() {
+            Some(name) => self.done_with(name, choices.get(name)?, 0, self.store.is_some()),
+            None => {
+                let snapshot = self.publisher.current().map_or(0, |snapshot| snapshot.number);
+                Some(Done::Config { snapshot, changed: Vec::new() })
+            }
+        }
+    }
+
+    fn done(&self, plugin: &str, prepare_ms: u64, durable: bool) -> Option<Done> {
+        self.done_with(plugin, self.choices.get(plugin)?, prepare_ms, durable)
+    }
+
+    fn done_with(&self, plugin: &str, choice: &Choice, prepare_ms: u64, durable: bool) -> Option<Done> {
+        let note = match (&self.store, durable) {
+            (_, true) => None,
+            (None, false) => Some("lost at a restart: there is no stateDir"),
+            (Some(_), false) => Some("lost at a restart: stateDir cannot be written"),
+        };
+        Some(Done::Plugin {
+            plugin: plugin.to_owned(),
+            version: choice.module.version,
+            digest: choice.module.digest.clone(),
+            state: State::Live.as_str(),
+            prepare_ms,
+            durable,
+            note,
+        })
+    }
+
+    /// Choices that run another module than before, with their plugins' names.
+    fn fresh(&self, choices: &Choices) -> Vec<(String, Choice)> {
+        let is_fresh = |(name, choice): &(&String, &Choice)| {
+            self.choices.get(*name).is_none_or(|before| !Arc::ptr_eq(&before.module, &choice.module))
+        };
+        choices.iter().filter(is_fresh).map(|(name, choice)| (name.clone(), choice.clone())).collect()
+    }
+
+    fn watch(&mut self, document: &Document) {
+        let mut files = vec![self.path.clone()];
+        files.extend(document.config.admin.token_file.clone());
+        let ours = |text: &&Source| !text.path.ends_with(PUSHED_DOCUMENT);
+        files.extend(document.texts.iter().filter(ours).map(|text| text.path.clone()));
+        // While a pushed document serves, the files still count.
+        files.extend(self.seen.iter().flatten().map(|text| text.path.clone()));
+        for plugin in &document.config.plugins {
+            if let Some(signature) = &plugin.signature {
+                files.push(signature.public_key.clone());
+            }
+            if let PluginUrl::File(path) = &plugin.url {
+                files.push(path.clone());
+                if plugin.signature.is_some() {
+                    files.push(signature_file(path));
+                }
+            }
+        }
+        files.sort();
+        files.dedup();
         self.files = files;
     }
 
@@ -97,29 +358,61 @@ impl Updater {
         let changed = [
             ("workers", self.first.workers != config.workers),
             ("admin.address", self.first.admin.address != config.admin.address),
+            ("admin.probeAddress", self.first.admin.probe_address != config.admin.probe_address),
             ("stateDir", self.first.state_dir != config.state_dir),
         ];
-        let problems: Vec<_> = changed
-            .into_iter()
-            .filter(|(_, changed)| *changed)
-            .flat_map(|(key, _)| {
-                let mut problem = self.problem("a change needs a restart".to_owned());
-                problem.0.iter_mut().for_each(|problem| problem.path = key.to_owned());
-                problem.0
-            })
-            .collect();
+        let changed = changed.into_iter().filter(|(_, changed)| *changed);
+        let problems: Vec<_> =
+            changed.flat_map(|(key, _)| self.problem(key, "a change needs a restart".to_owned()).0).collect();
         if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
 
-    fn problem(&self, message: String) -> Problems {
+    fn note_sources(&self, choices: &Choices) {
+        let mut history = self.history();
+        for (name, choice) in choices {
+            history.source_error(name, choice.missing.as_deref());
+        }
+    }
+
+    fn enter(&self, (plugin, choice): &(String, Choice), state: State, reason: Option<&str>) {
+        let Choice { module, source, .. } = choice;
+        let of = Version { plugin, version: module.version, digest: &module.digest, source };
+        self.history().enter(of, state, reason, SystemTime::now());
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, plugin: &str, result: &str) {
+        let name = SeriesName::new("sidegate_plugin_swaps_total", &[("plugin", plugin), ("result", result)]);
+        self.publisher.metrics().series(Kind::Counter, &name).add_shared(1);
+    }
+
+    fn problem(&self, path: &str, message: String) -> Problems {
         let location = sidegate_config::Location::start_of(Path::new(&self.path).into());
-        Problems(vec![Problem { severity: Severity::Error, location, path: String::new(), message, fix: None }])
+        let path = path.to_owned();
+        Problems(vec![Problem { severity: Severity::Error, location, path, message, fix: None }])
     }
 }
 
 /// The admin token as workers know it; an unreadable or empty file is no token.
-fn trace_key(file: &Path) -> Option<TraceKey> {
-    let token = std::fs::read_to_string(file).ok()?;
+fn trace_key(config: &Config) -> Option<TraceKey> {
+    let token = std::fs::read_to_string(config.admin.token_file.as_deref()?).ok()?;
     let token = token.trim();
     (!token.is_empty()).then(|| TraceKey(Sha256::digest(token).into()))
+}
+
+fn parse(texts: &[Source]) -> Result<Document, Problems> {
+    let sidegate_config::Loaded { config, warnings, shape, .. } = sidegate_config::parse(texts)?;
+    Ok(Document { config, warnings, texts: texts.to_vec(), shape })
+}
+
+/// The reason, and what the guest said about its configuration.
+fn detail(refusal: &Refusal) -> String {
+    let mut reason = refusal.reason.clone();
+    for problem in &refusal.problems {
+        reason += &format!("; {} ({})", problem.text, problem.pointer);
+    }
+    reason
 }

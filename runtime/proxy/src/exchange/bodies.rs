@@ -244,7 +244,10 @@ impl ResponseBody {
                 Some(Ok(Frame::data(bytes)))
             }
             Kind::Direct(incoming) => {
-                let polled = Pin::new(&mut *incoming).poll_frame(cx).map_err(BodyError::Peer);
+                let mut polled = Pin::new(&mut *incoming).poll_frame(cx).map_err(BodyError::Peer);
+                if polled.is_pending() && self.exchange.as_ref().is_some_and(|exchange| exchange.is_told_to_close(cx)) {
+                    polled = Poll::Ready(Some(Err(BodyError::Stopped)));
+                }
                 let frame = ready!(within(&self.in_flight, &mut self.late, cx, polled));
                 if let (Some(Ok(frame)), Some(exchange)) = (&frame, &self.exchange) {
                     match frame.data_ref() {

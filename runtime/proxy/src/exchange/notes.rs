@@ -21,6 +21,16 @@ impl Exchange {
         });
     }
 
+    /// Whether a body that no filter watches must end all the same; wakes it when that changes.
+    pub fn is_told_to_close(&self, cx: &Context<'_>) -> bool {
+        self.worker.with_env(|env| {
+            env.view(self.key).is_some_and(|view| {
+                view.asked.register(Waiter::ResponseBody, cx.waker());
+                view.asked.close
+            })
+        })
+    }
+
     pub fn set_outcome(&self, outcome: Outcome) {
         self.outcome.borrow_mut().get_or_insert(outcome);
         self.worker.with_env(|env| {

@@ -1,5 +1,6 @@
 //! What follows an upgrade: bytes in both directions, until either side stops.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use hyper::upgrade::OnUpgrade;
@@ -23,11 +24,13 @@ pub(super) fn spawn(exchange: Rc<Exchange>, client: OnUpgrade, server: OnUpgrade
             }
         };
         let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-        let copied = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await;
-        if let Ok((up, down)) = copied {
+        let copying = pin!(tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER));
+        // A version that must go takes its tunnels with it.
+        let copied = exchange.or_outcome(copying).await;
+        if let Ok(Ok((up, down))) = copied {
             exchange.count_tunnel(up, down);
         }
-        exchange.finish(copied.is_ok());
+        exchange.finish(matches!(copied, Ok(Ok(_))));
         drop(in_flight);
     });
 }

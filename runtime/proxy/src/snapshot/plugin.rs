@@ -1,6 +1,6 @@
 //! Plugins as chains use them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,14 @@ pub struct PluginModule {
     pub source: String,
     pub code: Result<Module<Guest>, String>,
     pub breaker: Breaker,
+    /// Workers and configurations that still have a VM of this version.
+    pub serving: AtomicUsize,
+}
+
+impl PluginModule {
+    pub fn new(digest: String, version: u32, source: String, code: Result<Module<Guest>, String>) -> Self {
+        Self { digest, version, source, code, breaker: Breaker::default(), serving: AtomicUsize::new(0) }
+    }
 }
 
 /// Whether a version gets no exchanges for a while, on any worker.

@@ -22,6 +22,8 @@ pub struct LogFiles {
     definitions: Mutex<Vec<Vec<u8>>>,
     writers: Mutex<HashMap<PathBuf, LineSender>>,
     dropped: Arc<AtomicU64>,
+    /// How often the files were to be opened anew.
+    opened: Arc<AtomicU64>,
 }
 
 /// Where lines of one file go in.
@@ -62,6 +64,11 @@ impl LogFiles {
         lock(&self.definitions).get(handle as usize).cloned()
     }
 
+    /// Has every file opened anew before its next line: the old one was moved away.
+    pub fn reopen(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Lines that were dropped because a file was too slow, or refused them.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -73,20 +80,14 @@ impl LogFiles {
         if let Some(known) = writers.get(path) {
             return Ok(known.clone());
         }
-        let file: Box<dyn Write + Send> = match path.to_str() {
-            Some("/dev/stdout") => Box::new(std::io::stdout()),
-            Some("/dev/stderr") => Box::new(std::io::stderr()),
-            _ => {
-                let opened = OpenOptions::new().create(true).append(true).open(path);
-                Box::new(opened.map_err(|error| format!("{}: {error}", path.display()))?)
-            }
-        };
+        let file = open(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let (queue, lines) = sync_channel(QUEUE_LINES);
         let sender = LineSender { queue, dropped: self.dropped.clone() };
-        let dropped = self.dropped.clone();
+        let (dropped, opened) = (self.dropped.clone(), self.opened.clone());
+        let written = path.to_owned();
         thread::Builder::new()
             .name("access-log".into())
-            .spawn(move || write_lines(&lines, file, &dropped))
+            .spawn(move || write_lines(&lines, &written, file, &dropped, &opened))
             .map_err(|error| error.to_string())?;
         writers.insert(path.to_owned(), sender.clone());
         Ok(sender)
@@ -97,13 +98,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn open(path: &Path) -> std::io::Result<Box<dyn Write + Send>> {
+    Ok(match path.to_str() {
+        Some("/dev/stdout") => Box::new(std::io::stdout()),
+        Some("/dev/stderr") => Box::new(std::io::stderr()),
+        _ => Box::new(OpenOptions::new().create(true).append(true).open(path)?),
+    })
+}
+
 /// Writes what is queued in one go, then waits for more.
-fn write_lines(lines: &Receiver<Vec<u8>>, mut file: Box<dyn Write + Send>, dropped: &AtomicU64) {
+fn write_lines(
+    lines: &Receiver<Vec<u8>>,
+    path: &Path,
+    mut file: Box<dyn Write + Send>,
+    dropped: &AtomicU64,
+    opened: &AtomicU64,
+) {
+    let mut known = opened.load(Ordering::Relaxed);
     while let Ok(mut batch) = lines.recv() {
         let mut count = 1;
         for line in lines.try_iter().take(QUEUE_LINES) {
             batch.extend_from_slice(&line);
             count += 1;
+        }
+        let wanted = opened.load(Ordering::Relaxed);
+        if wanted != known {
+            // The old file takes the lines when there can be no new one.
+            match open(path) {
+                Ok(anew) => file = anew,
+                Err(error) => tracing::error!("{}: {error}", path.display()),
+            }
+            known = wanted;
         }
         if file.write_all(&batch).and_then(|()| file.flush()).is_err() {
             dropped.fetch_add(count, Ordering::Relaxed);
@@ -129,5 +154,27 @@ mod tests {
         }
         assert_eq!(std::fs::read(&path).unwrap(), b"a\nb\n");
         assert_eq!((files.define(b"x"), files.define(b"y"), files.define(b"x")), (Ok(0), Ok(1), Ok(0)));
+    }
+
+    #[test]
+    fn a_file_that_was_moved_gets_no_more_lines_once_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = LogFiles::default();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("log.1"));
+        let sender = files.writer(&path).unwrap();
+        let wait_for = |path: &Path, text: &str| {
+            while std::fs::read_to_string(path).unwrap_or_default() != text {
+                thread::yield_now();
+            }
+        };
+        sender.send("a\n".into());
+        wait_for(&path, "a\n");
+        std::fs::rename(&path, &moved).unwrap();
+        sender.send("b\n".into());
+        wait_for(&moved, "a\nb\n");
+        files.reopen();
+        sender.send("c\n".into());
+        wait_for(&path, "c\n");
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "a\nb\n");
     }
 }

@@ -11,7 +11,23 @@ pub enum Kind {
     Seconds,
     Gauge,
     Histogram,
+    /// A histogram of short times, recorded in nanoseconds and shown in seconds.
+    ShortTimes,
 }
+
+impl Kind {
+    /// Upper bounds of the buckets, in what is recorded; none for what is no histogram.
+    pub fn bounds(self) -> &'static [f64] {
+        match self {
+            Self::Counter | Self::Seconds | Self::Gauge => &[],
+            Self::Histogram => &BUCKETS,
+            Self::ShortTimes => &NANOSECONDS,
+        }
+    }
+}
+
+/// A microsecond to a second.
+const NANOSECONDS: [f64; 13] = [1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 5e6, 1e7, 1e8, 5e8, 1e9];
 
 /// Upper bounds of histogram buckets: Envoy's and Istio's defaults, in the metric's own unit.
 pub const BUCKETS: [f64; 19] = [
@@ -128,7 +144,7 @@ struct Cell {
 
 impl Series {
     fn new(kind: Kind, workers: usize) -> Self {
-        let buckets = if kind == Kind::Histogram { BUCKETS.len() + 1 } else { 0 };
+        let buckets = if kind.bounds().is_empty() { 0 } else { kind.bounds().len() + 1 };
         let cell = || Cell { value: AtomicU64::new(0), buckets: (0..buckets).map(|_| AtomicU64::new(0)).collect() };
         Self { kind, cells: (0..workers).map(|_| cell()).collect() }
     }
@@ -144,9 +160,10 @@ impl Series {
         let Some(cell) = self.cells.get(worker) else { return };
         let value = cell.value.load(Ordering::Relaxed).wrapping_add_signed(delta);
         cell.value.store(value, Ordering::Relaxed);
-        if self.kind == Kind::Histogram {
+        if !cell.buckets.is_empty() {
             let sample = delta.cast_unsigned() as f64;
-            let at = BUCKETS.iter().position(|bound| sample <= *bound).unwrap_or(BUCKETS.len());
+            let bounds = self.kind.bounds();
+            let at = bounds.iter().position(|bound| sample <= *bound).unwrap_or(bounds.len());
             if let Some(bucket) = cell.buckets.get(at) {
                 bucket.store(bucket.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
             }
@@ -174,7 +191,7 @@ impl Series {
 
     /// Cumulative bucket counts, the last one being the count of all.
     pub fn cumulative(&self) -> Vec<u64> {
-        let mut counts = vec![0; BUCKETS.len() + 1];
+        let mut counts = vec![0; self.kind.bounds().len() + 1];
         for cell in &self.cells {
             for (sum, bucket) in counts.iter_mut().zip(&cell.buckets) {
                 *sum += bucket.load(Ordering::Relaxed);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::metrics::{BUCKETS, Kind, Registry, Series, SeriesName};
+use super::metrics::{Kind, Registry, Series, SeriesName};
 
 /// The Prometheus text format 0.0.4.
 pub fn render(registry: &Registry) -> String {
@@ -13,7 +13,7 @@ pub fn render(registry: &Registry) -> String {
             let kind = match series.kind() {
                 Kind::Counter | Kind::Seconds => "counter",
                 Kind::Gauge => "gauge",
-                Kind::Histogram => "histogram",
+                Kind::Histogram | Kind::ShortTimes => "histogram",
             };
             let _ = writeln!(out, "# TYPE {} {kind}", name.name);
             previous.clone_from(&name.name);
@@ -26,21 +26,24 @@ pub fn render(registry: &Registry) -> String {
                 let seconds = series.value() as f64 / 1e9;
                 let _ = writeln!(out, "{}{} {seconds:.9}", name.name, braces(&name.labels, ""));
             }
-            Kind::Histogram => histogram(&mut out, &name, &series),
+            Kind::Histogram => histogram(&mut out, &name, &series, 1.0),
+            Kind::ShortTimes => histogram(&mut out, &name, &series, 1e9),
         }
     }
     out
 }
 
-fn histogram(out: &mut String, name: &SeriesName, series: &Series) {
+/// `unit`: how many of what was recorded make one of what is shown.
+fn histogram(out: &mut String, name: &SeriesName, series: &Series, unit: f64) {
     let counts = series.cumulative();
-    for (bound, count) in BUCKETS.iter().zip(&counts) {
+    for (bound, count) in series.kind().bounds().iter().zip(&counts) {
+        let bound = bound / unit;
         let labels = braces(&name.labels, &format!("le=\"{bound}\""));
         let _ = writeln!(out, "{}_bucket{labels} {count}", name.name);
     }
     let all = counts.last().copied().unwrap_or_default();
     let _ = writeln!(out, "{}_bucket{} {all}", name.name, braces(&name.labels, "le=\"+Inf\""));
-    let _ = writeln!(out, "{}_sum{} {}", name.name, braces(&name.labels, ""), series.value());
+    let _ = writeln!(out, "{}_sum{} {}", name.name, braces(&name.labels, ""), series.value() as f64 / unit);
     let _ = writeln!(out, "{}_count{} {all}", name.name, braces(&name.labels, ""));
 }
 
@@ -70,7 +73,7 @@ pub fn json(registry: &Registry) -> serde_json::Value {
 
 fn flat(registry: &Registry) -> Vec<(String, u64)> {
     let value = |series: &Series| match series.kind() {
-        Kind::Histogram => series.cumulative().last().copied().unwrap_or_default(),
+        Kind::Histogram | Kind::ShortTimes => series.cumulative().last().copied().unwrap_or_default(),
         Kind::Counter | Kind::Gauge => series.value(),
         Kind::Seconds => series.value() / 1_000_000_000,
     };

@@ -26,6 +26,7 @@ pub struct Counters {
     pub broken_by_filter: Arc<Series>,
     classes: [Arc<Series>; 5],
     times: Arc<Series>,
+    swaps: Arc<Series>,
     upstream: RefCell<HashMap<(usize, u16), Upstream>>,
     process: Arc<crate::worker::env::Process>,
 }
@@ -48,6 +49,7 @@ impl Counters {
             overloaded: plain(Kind::Counter, "envoy_http_downstream_cx_overload_reject"),
             classes: ["1", "2", "3", "4", "5"].map(class),
             times: plain(Kind::Histogram, "envoy_http_downstream_rq_time"),
+            swaps: plain(Kind::ShortTimes, "sidegate_swap_pause_seconds"),
             upstream: RefCell::default(),
             process: process.clone(),
         }
@@ -56,6 +58,11 @@ impl Counters {
     /// A bug of ours ended a connection.
     pub fn panicked(&self, worker: usize) {
         self.process.metrics.series(Kind::Counter, &SeriesName::new("sidegate_panics_total", &[])).add(worker, 1);
+    }
+
+    /// A snapshot took the place of another; nothing else happened on this worker for so long.
+    pub fn swapped(&self, worker: usize, pause: Duration) {
+        self.swaps.add(worker, i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX));
     }
 
     /// An exchange has ended.

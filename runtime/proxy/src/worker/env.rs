@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sidegate_wasm_host::abi::{LogLevel, MetricKind, Status};
@@ -99,6 +99,13 @@ pub struct Process {
     pub timers: AtomicU32,
     /// The process uses more memory than it should: new requests are turned away.
     pub overloaded: AtomicBool,
+    /// Connections that one worker may hold.
+    pub max_connections: AtomicUsize,
+    /// Percent of the memory limit from which the process is overloaded.
+    pub memory_share: AtomicU8,
+    workers: usize,
+    /// Connections when nothing is configured: half of the files that the process may open.
+    usual_connections: usize,
 }
 
 impl Process {
@@ -112,7 +119,25 @@ impl Process {
             started: Instant::now(),
             timers: AtomicU32::new(1),
             overloaded: AtomicBool::new(false),
+            max_connections: AtomicUsize::new(usize::MAX),
+            memory_share: AtomicU8::new(100),
+            workers,
+            usual_connections: usize::MAX,
         }
+    }
+
+    /// The same, for a process that may open so many files.
+    #[must_use]
+    pub fn with_files(mut self, files: usize) -> Self {
+        self.usual_connections = files / 2;
+        self
+    }
+
+    /// Sets what the configuration allows; 0 connections: the usual number.
+    pub fn limit(&self, connections: u32, memory_share: u8) {
+        let connections = if connections == 0 { self.usual_connections } else { connections as usize };
+        self.max_connections.store((connections / self.workers.max(1)).max(1), Ordering::Relaxed);
+        self.memory_share.store(memory_share, Ordering::Relaxed);
     }
 }
 
@@ -203,6 +228,11 @@ impl Env {
             access_logs: Vec::new(),
             reports: ProblemReports::default(),
         }
+    }
+
+    /// The level of the log may have changed.
+    pub fn refresh_log_level(&mut self) {
+        self.log_level = guest_log::level();
     }
 
     /// What guests prepared in this environment say about their configuration.
@@ -387,7 +417,7 @@ impl Host for Box<Env> {
             let suffix = match kind {
                 Kind::Counter | Kind::Seconds => "counter",
                 Kind::Gauge => "gauge",
-                Kind::Histogram => "histogram",
+                Kind::Histogram | Kind::ShortTimes => "histogram",
             };
             name.name = format!("{}_{suffix}", name.name);
         }
@@ -444,7 +474,7 @@ fn overflow(kind: Kind, plugin: &str) -> SeriesName {
     let name = match kind {
         Kind::Counter | Kind::Seconds => "sidegate_plugin_overflow_total",
         Kind::Gauge => "sidegate_plugin_overflow",
-        Kind::Histogram => "sidegate_plugin_overflow_values",
+        Kind::Histogram | Kind::ShortTimes => "sidegate_plugin_overflow_values",
     };
     SeriesName::new(name, &[("plugin", plugin)])
 }

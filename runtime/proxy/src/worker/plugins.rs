@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sidegate_wasm_host::hooks::Hook;
@@ -16,8 +17,8 @@ use tokio::task::AbortHandle;
 use super::Worker;
 use super::breaker::Verdict;
 use super::env::{Intent, Process, REQUESTS};
-use crate::snapshot::PluginUse;
 use crate::snapshot::plugin::Guest;
+use crate::snapshot::{PluginModule, PluginUse};
 use crate::telemetry::metrics::{Kind, Series, SeriesName};
 
 pub type VmHandle = Rc<RefCell<Vm<Guest>>>;
@@ -43,7 +44,27 @@ pub struct VmSlot {
     /// `sidegate_plugin_contexts`, and what this slot has added to it.
     contexts: Arc<Series>,
     shown_contexts: Cell<i64>,
+    /// The last exchange is gone: the root is told to finish. There is no way back.
+    leaving: Cell<bool>,
     tasks: RefCell<Tasks>,
+    /// Counts among those that serve its version.
+    serving: RefCell<Option<Serving>>,
+}
+
+/// One that serves a version, until dropped.
+struct Serving(Arc<PluginModule>);
+
+impl Serving {
+    fn new(module: &Arc<PluginModule>) -> Self {
+        module.serving.fetch_add(1, Ordering::AcqRel);
+        Self(module.clone())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.serving.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 #[derive(Default)]
@@ -84,6 +105,7 @@ impl VmSlot {
         let mut vms = vms.into_iter();
         let current = vms.next();
         let hooks = current.as_ref().map(Hooks::of).unwrap_or_default();
+        let serving = Serving::new(&plugin.module);
         Rc::new(Self {
             plugin,
             current: RefCell::new(current.map(|vm| Rc::new(RefCell::new(vm)))),
@@ -95,7 +117,9 @@ impl VmSlot {
             requests,
             contexts,
             shown_contexts: Cell::new(0),
+            leaving: Cell::new(false),
             tasks: RefCell::default(),
+            serving: RefCell::new(Some(serving)),
         })
     }
 
@@ -217,6 +241,7 @@ impl VmSlot {
     pub fn arrived(self: &Rc<Self>, worker: &Rc<Worker>, vm: Result<Vm<Guest>, Fault>) {
         self.waiting.set(false);
         if self.retired.get() {
+            vm.into_iter().for_each(|vm| worker.free(vm));
             return;
         }
         match vm {
@@ -226,7 +251,7 @@ impl VmSlot {
                 self.activate(worker);
                 self.request(worker, Duration::ZERO);
             }
-            Ok(vm) => *self.spare.borrow_mut() = Some(vm),
+            Ok(vm) => self.spare.replace(Some(vm)).into_iter().for_each(|vm| worker.free(vm)),
             Err(fault) => {
                 let spec = &self.plugin.spec;
                 tracing::error!(plugin = spec.plugin, version = spec.version, hook = %fault.hook, reason = %fault.reason, "{}", fault.detail);
@@ -255,30 +280,64 @@ impl VmSlot {
         if self.retired.replace(true) {
             return;
         }
-        self.spare.borrow_mut().take();
+        self.spare.take().into_iter().for_each(|vm| worker.free(vm));
         if self.users.get() == 0 {
             self.farewell(worker);
         }
     }
 
+    /// A snapshot uses it, perhaps again.
+    pub fn keep(&self) {
+        if !self.leaving.get() {
+            self.retired.set(false);
+        }
+    }
+
+    /// Whether it was retired and can still be what this plugin use asks for.
+    pub fn may_return_as(&self, plugin: &PluginUse) -> bool {
+        self.retired.get()
+            && !self.leaving.get()
+            && self.plugin.fingerprint == plugin.fingerprint
+            && self.current.borrow().as_ref().is_some_and(|vm| !vm.borrow().is_dead())
+    }
+
+    /// Ends the exchanges that are inside, and the slot with them.
+    pub fn reset(self: &Rc<Self>, worker: &Rc<Worker>) {
+        let Some(vm) = self.current().filter(|_| self.retired.get()) else { return };
+        let inside: Vec<_> = vm.borrow().streams().collect();
+        worker.with_env(|env| {
+            for key in inside {
+                if let Some(view) = env.view(key) {
+                    view.asked.close = true;
+                    view.asked.wake();
+                }
+            }
+        });
+    }
+
     /// `on_done` of the root, time for it to finish (ticks and callouts go on), `on_delete`.
     fn farewell(self: &Rc<Self>, worker: &Rc<Worker>) {
-        let Some(vm) = self.current() else {
-            worker.forget(self.plugin.spec.tag);
+        if self.leaving.replace(true) {
             return;
-        };
+        }
         let (slot, worker) = (self.clone(), worker.clone());
         tokio::task::spawn_local(async move {
-            let finished = worker.call(&vm, |vm, env| vm.finish(env)).unwrap_or(true);
-            worker.settle();
-            let until = Instant::now() + FAREWELL;
-            while !finished && Instant::now() < until && !vm.borrow().is_finished() && !vm.borrow().is_dead() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            if let Some(vm) = slot.current() {
+                let finished = worker.call(&vm, |vm, env| vm.finish(env)).unwrap_or(true);
+                worker.settle();
+                let until = Instant::now() + FAREWELL;
+                while !finished && Instant::now() < until && !vm.borrow().is_finished() && !vm.borrow().is_dead() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                slot.end_tasks();
+                let _ = worker.call(&vm, |vm, env| vm.delete_root(env));
+                slot.current.take();
+                if let Ok(vm) = Rc::try_unwrap(vm) {
+                    worker.free(vm.into_inner());
+                }
             }
-            slot.end_tasks();
-            let _ = worker.call(&vm, |vm, env| vm.delete_root(env));
-            slot.current.borrow_mut().take();
-            worker.forget(slot.plugin.spec.tag);
+            worker.forget(&slot);
+            slot.serving.take();
         });
     }
 

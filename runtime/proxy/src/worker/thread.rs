@@ -17,7 +17,7 @@ use super::env::{Env, Process};
 use super::{Worker, WorkerSnapshot};
 use crate::downstream;
 use crate::exchange::held::HeldBytes;
-use crate::mailbox::{Commit, Message, Phase, VmOrder};
+use crate::mailbox::{Commit, Message, Order, Phase};
 use crate::snapshot::{Address, Clusters, Node, Snapshot};
 use crate::upstream::pool::Pools;
 
@@ -34,9 +34,7 @@ pub struct Start {
     pub process: Arc<Process>,
     pub mailbox: mpsc::Receiver<Message>,
     pub mailboxes: Arc<[mpsc::Sender<Message>]>,
-    pub orders: mpsc::UnboundedSender<VmOrder>,
-    /// Connections that this worker may hold.
-    pub max_connections: usize,
+    pub orders: mpsc::UnboundedSender<Order>,
 }
 
 /// Starts the thread. It ends when its mailbox is closed, or drained and idle.
@@ -55,7 +53,7 @@ pub fn spawn(start: Start) -> std::io::Result<JoinHandle<()>> {
 }
 
 async fn run(start: Start) {
-    let Start { index, process, mut mailbox, mailboxes, orders, max_connections } = start;
+    let Start { index, process, mut mailbox, mailboxes, orders } = start;
     let empty = Arc::new(Snapshot::empty());
     let env = Env::new(index, process.clone(), Arc::<Clusters>::default(), Arc::<Node>::default());
     let worker = Rc::new(Worker {
@@ -73,7 +71,7 @@ async fn run(start: Start) {
         orders,
         mailboxes,
     });
-    let mut accepting = Accepting { max_connections, loops: HashMap::new() };
+    let mut accepting = Accepting { loops: HashMap::new() };
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
@@ -86,6 +84,8 @@ async fn run(start: Start) {
                 }
                 Some(Message::QueueReady { tag, queue }) => worker.queue_ready(tag, queue),
                 Some(Message::Drain(phase)) => accepting.drain(&worker, phase),
+                Some(Message::Reset(module)) => worker.reset(&module),
+                Some(Message::LogLevel) => worker.with_env(Env::refresh_log_level),
                 None => return,
             },
             _ = sweep.tick() => {
@@ -105,7 +105,6 @@ async fn run(start: Start) {
 
 /// The accept loops of a worker.
 struct Accepting {
-    max_connections: usize,
     loops: HashMap<Address, tokio::task::AbortHandle>,
 }
 
@@ -121,7 +120,7 @@ impl Accepting {
             kept
         });
         for (address, socket) in sockets {
-            match downstream::accept(worker, address.clone(), socket, self.max_connections) {
+            match downstream::accept(worker, address.clone(), socket) {
                 Ok(task) => {
                     self.loops.insert(address, task);
                 }
@@ -134,7 +133,7 @@ impl Accepting {
     /// Goes on towards the end. Outbound listeners accept until exit.
     fn drain(&mut self, worker: &Rc<Worker>, phase: Phase) {
         worker.phase.set(phase);
-        if phase == Phase::Closing {
+        if phase >= Phase::Closed {
             let snapshot = worker.snapshot();
             self.loops.retain(|address, task| {
                 let outbound = snapshot.shared.listeners.iter().any(|listener| {
