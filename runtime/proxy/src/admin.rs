@@ -160,7 +160,7 @@ impl Observer for Arc<Status> {
         drop(rejected);
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Shown::new(config));
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Some(snapshot.clone());
-        self.process.limit(config.overload.max_connections, config.overload.memory.0);
+        self.process.allowance.set(config.overload.max_connections, config.overload.memory.0);
     }
 
     fn refused(&self, problems: &Problems) {

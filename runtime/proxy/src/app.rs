@@ -137,8 +137,9 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
     let config = beginning.loaded.config.clone();
     warn_of_root();
     let workers = options.workers.or(config.workers).map_or_else(available_cpus, |workers| workers.get());
-    let process = Arc::new(Process::new(workers).with_files(raise_file_limit()));
-    process.limit(config.overload.max_connections, config.overload.memory.0);
+    let process = Arc::new(Process::new(workers));
+    process.allowance.set_files(raise_file_limit());
+    process.allowance.set(config.overload.max_connections, config.overload.memory.0);
     let status = Arc::new(Status::new(&process, &config, started));
     let admin_address = options.admin.clone().unwrap_or_else(|| config.admin.address.clone());
     let (desk, inbox) = change::queue();

@@ -7,7 +7,6 @@ pub mod hygiene;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -43,7 +42,7 @@ pub fn accept(worker: &Rc<Worker>, address: Address, socket: Socket) -> io::Resu
         loop {
             match listening.accept().await {
                 Ok((stream, facts)) => {
-                    if worker.connections.borrow().len() >= worker.process.max_connections.load(Ordering::Relaxed) {
+                    if worker.connections.borrow().len() >= worker.process.allowance.connections() {
                         worker.counters.overloaded.add(worker.index, 1);
                         tokio::task::spawn_local(turn_away(stream));
                         continue;

@@ -22,7 +22,7 @@ pub async fn watch(process: Arc<Process>) {
     let mut tick = tokio::time::interval(PERIOD);
     loop {
         tick.tick().await;
-        let threshold = limit / 100 * u64::from(process.memory_share.load(Ordering::Relaxed));
+        let threshold = limit / 100 * u64::from(process.allowance.memory());
         let overloaded = resident().is_some_and(|bytes| bytes > threshold);
         if process.overloaded.swap(overloaded, Ordering::Relaxed) != overloaded {
             if overloaded {

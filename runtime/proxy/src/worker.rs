@@ -1,6 +1,7 @@
 //! What one worker holds. A worker is one thread with its own runtime, VMs, pools and metric cells; nothing in here is
 //! shared with another one except through atomics and the locks inside `wasm_host::shared`.
 
+pub mod allowance;
 pub mod breaker;
 pub mod counters;
 pub mod env;

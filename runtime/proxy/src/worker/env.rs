@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sidegate_wasm_host::abi::{LogLevel, MetricKind, Status};
@@ -21,6 +21,7 @@ use crate::snapshot::{Clusters, Node};
 use crate::telemetry::guest_log::{self, LineRate};
 use crate::telemetry::log_files::LogFiles;
 use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
+use crate::worker::allowance::Allowance;
 use crate::worker::breaker::Health;
 use crate::worker::{foreign, node};
 
@@ -99,13 +100,7 @@ pub struct Process {
     pub timers: AtomicU32,
     /// The process uses more memory than it should: new requests are turned away.
     pub overloaded: AtomicBool,
-    /// Connections that one worker may hold.
-    pub max_connections: AtomicUsize,
-    /// Percent of the memory limit from which the process is overloaded.
-    pub memory_share: AtomicU8,
-    workers: usize,
-    /// Connections when nothing is configured: half of the files that the process may open.
-    usual_connections: usize,
+    pub allowance: Allowance,
 }
 
 impl Process {
@@ -119,25 +114,8 @@ impl Process {
             started: Instant::now(),
             timers: AtomicU32::new(1),
             overloaded: AtomicBool::new(false),
-            max_connections: AtomicUsize::new(usize::MAX),
-            memory_share: AtomicU8::new(100),
-            workers,
-            usual_connections: usize::MAX,
+            allowance: Allowance::new(workers),
         }
-    }
-
-    /// The same, for a process that may open so many files.
-    #[must_use]
-    pub fn with_files(mut self, files: usize) -> Self {
-        self.usual_connections = files / 2;
-        self
-    }
-
-    /// Sets what the configuration allows; 0 connections: the usual number.
-    pub fn limit(&self, connections: u32, memory_share: u8) {
-        let connections = if connections == 0 { self.usual_connections } else { connections as usize };
-        self.max_connections.store((connections / self.workers.max(1)).max(1), Ordering::Relaxed);
-        self.memory_share.store(memory_share, Ordering::Relaxed);
     }
 }
 
