@@ -46,7 +46,7 @@ impl<O: Observer> Control<O> {
 
     /// Carries out changes until nobody can ask for any.
     pub fn run(mut self, begun: SystemTime) {
-        self.files.watch(self.updater.files(), begun);
+        self.files.begin(self.updater.files(), begun);
         loop {
             match self.inbox.queue.recv_timeout(self.files.pause()) {
                 Ok(Signal::Order(order)) => self.order(*order),
@@ -69,9 +69,8 @@ impl<O: Observer> Control<O> {
             return;
         }
         if changed || self.updater.has_remote_news() {
-            let begun = SystemTime::now();
             let _ = self.apply(&Change::Sources);
-            self.files.watch(self.updater.files(), begun);
+            self.files.follow(self.updater.files());
         }
     }
 

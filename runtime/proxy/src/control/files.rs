@@ -34,8 +34,8 @@ impl Files {
         Self { watcher: watcher.ok(), files: Vec::new(), folders: Vec::new(), stamp: 0, pending: None }
     }
 
-    /// Watches these files, which were read after `begun`: a change since then counts as one.
-    pub fn watch(&mut self, files: &[PathBuf], begun: SystemTime) {
+    /// Watches these files first, which were read after `begun`: a change since then counts as one.
+    pub fn begin(&mut self, files: &[PathBuf], begun: SystemTime) {
         // File times lag behind the clock by a timer tick.
         let begun = begun.checked_sub(SETTLE).unwrap_or(begun);
         let since = begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -45,15 +45,15 @@ impl Files {
         };
         let dirty = files.iter().any(|file| changed(file) == Some(true));
         self.stamp = if dirty { 0 } else { stamp(files) };
-        self.pending = None;
         self.name(files);
     }
 
-    /// Watches these files from now on; what was seen of the others, and not reported yet, still counts.
+    /// Watches these files from now on. What was seen of them stands from before they were read, so that no change on
+    /// the way is missed; others than before are looked at once more.
     pub fn follow(&mut self, files: &[PathBuf]) {
-        let fresh = stamp(files);
-        let behind = stamp(&self.files) != self.stamp;
-        self.stamp = if behind { 0 } else { fresh };
+        if self.files != files {
+            self.stamp = 0;
+        }
         self.name(files);
     }
 
@@ -63,7 +63,8 @@ impl Files {
         folders.sort();
         folders.dedup();
         let Some(watcher) = &mut self.watcher else { return };
-        for gone in self.folders.iter().filter(|folder| !folders.contains(folder)) {
+        // A folder that does not exist any more is not watched any more.
+        for gone in self.folders.iter().filter(|folder| !folders.contains(folder) && folder.exists()) {
             let _ = watcher.unwatch(gone);
         }
         // One that cannot be watched now, because it is gone for a moment, is tried again each time.
@@ -163,7 +164,7 @@ mod tests {
         let mut watch = Files::new(move || {
             let _ = sender.try_send(());
         });
-        watch.watch(&files, SystemTime::now() + POLL);
+        watch.begin(&files, SystemTime::now() + POLL);
         let changes: [&dyn Fn(); 4] = [
             &|| fs::write(at("plain"), "ab").unwrap(),
             &|| {
@@ -184,7 +185,7 @@ mod tests {
                 assert!(Instant::now() < until, "the change is seen");
                 let _ = events.recv_timeout(watch.pause());
             }
-            watch.watch(&files, SystemTime::now() + POLL);
+            watch.follow(&files);
         }
     }
 }
