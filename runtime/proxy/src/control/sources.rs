@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use sha2::{Digest, Sha256};
 use sidegate_config::{Plugin, PluginUrl};
 use sidegate_wasm_host::limits;
+use sidegate_wasm_host::module::Outline;
 
 use super::builtins::{self, unknown_builtin};
 use super::change::Desk;
@@ -26,7 +27,9 @@ use super::store::hex;
 const REFRESH: Duration = Duration::from_secs(60);
 /// The pause after a fetch that failed; doubled at each further one, up to `REFRESH`.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long a file that ends in the middle of a module may be still being written.
+/// How long a module file must have been left alone.
+const QUIET: Duration = Duration::from_millis(150);
+/// How long one that is no module may be still being written.
 const WRITING: Duration = Duration::from_secs(1);
 
 /// The bytes of a module.
@@ -143,42 +146,20 @@ impl Sources {
     }
 }
 
-/// Whether a module file of these plugins was changed just now and ends in the middle: somebody is writing it.
+/// Whether somebody is writing a module file of these plugins: it was changed a moment ago, or lately and is no module.
+/// The beginning of a module may be one too, so that its bytes alone do not tell.
 pub fn half_written(plugins: &[Plugin]) -> bool {
     plugins.iter().any(|plugin| {
         let PluginUrl::File(path) = &plugin.url else { return false };
-        let fresh = std::fs::metadata(path)
-            .and_then(|facts| facts.modified())
-            .is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age < WRITING));
-        fresh && read(path, limits::MODULE_BYTES as u64).is_ok_and(|bytes| ends_inside(&bytes))
-    })
-}
-
-/// Whether these bytes are the beginning of a module, and not all of it.
-fn ends_inside(wasm: &[u8]) -> bool {
-    const HEADER: &[u8] = b"\0asm\x01\0\0\0";
-    if wasm.len() < HEADER.len() {
-        return HEADER.starts_with(wasm);
-    }
-    let Some(mut rest) = wasm.strip_prefix(HEADER) else { return false };
-    while let Some((_id, after)) = rest.split_first() {
-        let Some((length, after)) = leb128(after) else { return true };
-        let Some((_section, after)) = after.split_at_checked(length) else { return true };
-        rest = after;
-    }
-    false
-}
-
-/// An unsigned number, and what follows it.
-fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut value = 0;
-    for (at, byte) in bytes.iter().take(5).enumerate() {
-        value |= usize::from(byte & 0x7f) << (7 * at);
-        if byte & 0x80 == 0 {
-            return Some((value, bytes.get(at + 1..)?));
+        let changed = std::fs::metadata(path).and_then(|facts| facts.modified());
+        match changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok()) {
+            Some(age) if age < QUIET => true,
+            Some(age) if age < WRITING => {
+                read(path, limits::MODULE_BYTES as u64).is_ok_and(|bytes| Outline::read(&bytes).is_err())
+            }
+            _ => false,
         }
-    }
-    None
+    })
 }
 
 /// A source in the words of the configuration.
@@ -317,20 +298,5 @@ impl Remote {
             failures: self.failures,
             due: self.due,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_module_that_is_not_whole_is_seen() {
-        let whole = wat::parse_str("(module (memory (export \"memory\") 1) (func (export \"f\")))").unwrap();
-        assert!(!ends_inside(&whole));
-        let cut_between_sections = (8..whole.len()).filter(|end| !ends_inside(&whole[..*end])).count();
-        assert!(cut_between_sections <= 5, "only where a section ends: {cut_between_sections}");
-        assert!(ends_inside(b"") && ends_inside(b"\0as") && ends_inside(&whole[..whole.len() - 1]));
-        assert!(!ends_inside(b"not wasm"));
     }
 }

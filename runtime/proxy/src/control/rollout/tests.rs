@@ -4,7 +4,6 @@ use sidegate_config::Source;
 
 use super::*;
 use crate::snapshot::compile::{self, Modules};
-use crate::snapshot::plugin::Breaker;
 use crate::snapshot::rollout::Conduct;
 
 /// A snapshot of one listener with the plugin `p` in it twice, from "code" of this digest and with this configuration.
@@ -15,13 +14,7 @@ fn compiled(digest: &str, setting: u32, before: Option<&Snapshot>) -> Snapshot {
            {{plugin: p, name: a, config: {{setting: {setting}}}}}, {{plugin: p, name: b}}]}}]\n"
     );
     let loaded = sidegate_config::parse(&[Source { path: PathBuf::from("/c.yaml"), text }]).unwrap();
-    let module = PluginModule {
-        digest: digest.to_owned(),
-        version: 1,
-        source: String::new(),
-        code: Err("none".to_owned()),
-        breaker: Breaker::default(),
-    };
+    let module = PluginModule::new(digest.to_owned(), 1, String::new(), Err("none".to_owned()));
     let modules: Modules = [("p".to_owned(), Arc::new(module))].into();
     compile::compile(&loaded.config, &loaded.config.plugins, &modules, before)
         .unwrap_or_else(|problems| panic!("{problems}"))
