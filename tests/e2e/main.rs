@@ -44,6 +44,7 @@ mod rate_limits;
 mod recovery;
 mod reload;
 mod retries;
+mod rollout;
 mod route_policies;
 mod routing;
 mod setup;

@@ -71,8 +71,9 @@ fn a_bad_push_is_refused_and_what_ran_goes_on() {
         ("PUT", "/plugins/ghost/module", 404),
         ("GET", "/plugins/stamp/module", 405),
         ("POST", "/plugins/stamp/module", 405),
-        ("PUT", "/plugins/stamp/module?rollout=5,50&hold=60s", 422),
-        ("POST", "/plugins/stamp/rollout?action=abort", 422),
+        ("POST", "/plugins/stamp/rollout?action=abort", 409),
+        ("POST", "/plugins/stamp/rollout?action=go", 422),
+        ("POST", "/plugins/ghost/rollout?action=abort", 404),
         ("POST", "/plugins/ghost/rollback", 404),
     ];
     for (method, path, status) in statuses {

@@ -36,7 +36,7 @@ use std::{
 pub use files::Source;
 pub use model::*;
 pub use problem::{Location, Problem, Problems, Severity};
-pub use units::{Percent, Rate, Share, Size};
+pub use units::{Percent, Rate, Share, Size, duration as parse_duration};
 
 use crate::{bounds::MAX_TEXT, cursor::Cursor, read::Read, report::Report, tree::Tree};
 

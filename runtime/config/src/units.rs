@@ -50,7 +50,7 @@ const SHARE_FORMS: &str = "a number of percent such as 5 or 0.1";
 const RATE_FORMS: &str = "a rate such as 100/s";
 
 /// Reads `1.5s`, `250ms`, `1h2m`, `0s`; units are h, m, s, ms, us, ns.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total: u128 = 0;
     while !rest.is_empty() {

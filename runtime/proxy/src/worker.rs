@@ -62,7 +62,9 @@ impl WorkerSnapshot {
     fn version(&self, new: usize, before: Before, head: &RequestHead, chance: u64) -> Option<(usize, Watch)> {
         let rollout = self.shared.rollouts.get(before.rollout)?;
         let sticky = rollout.sticky.as_ref().and_then(|name| head.headers.get(name)).map(|value| value.as_bytes());
-        let side = rollout.draw(sticky, chance);
+        // While the new version has no VM, nobody has to go without: the old one is there.
+        let ready = self.slots.get(new).is_some_and(|slot| slot.for_exchange().is_some());
+        let side = if ready { rollout.draw(sticky, chance) } else { Side::Old };
         let plugin = if side == Side::New { new } else { before.plugin };
         Some((plugin, Watch::new(rollout.tally.clone(), side)))
     }

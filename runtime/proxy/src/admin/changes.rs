@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
@@ -14,11 +15,14 @@ use subtle::ConstantTimeEq;
 
 use super::server::{Admin, Answer, json_with, text};
 use super::{Command, upload};
-use crate::control::change::{Change, Done, Push, Refused};
+use crate::control::change::{Change, Done, Push, Refused, Shares};
+use crate::control::rollout::Action;
 use crate::control::signature::Signed;
 
 /// Bytes of a pushed configuration: what the configuration itself allows.
 const CONFIG_BYTES: usize = 16 << 20;
+/// How long a step of a pushed rollout lasts when the push does not say.
+const DEFAULT_HOLD: Duration = Duration::from_secs(60);
 /// Levels of `/logging`, in Envoy's words, and what they are called here.
 const LEVELS: [(&str, &str); 8] = [
     ("trace", "trace"),
@@ -125,7 +129,7 @@ async fn carry_out(admin: &Admin, target: Target, request: Request<Incoming>) ->
         Target::Config => return config(admin, request).await,
         Target::Module(plugin) => return push(admin, plugin, &query, request).await,
         Target::Rollback(plugin) => return rollback(admin, plugin).await,
-        Target::Rollout(_) => return no_rollouts(),
+        Target::Rollout(plugin) => return rollout(admin, plugin, query.get("action").map(String::as_str)).await,
     }
     (text(StatusCode::OK, "OK\n"), "done".to_owned())
 }
@@ -156,9 +160,10 @@ async fn push(
     query: &HashMap<String, String>,
     request: Request<Incoming>,
 ) -> (Answer, String) {
-    if query.contains_key("rollout") || query.contains_key("hold") {
-        return no_rollouts();
-    }
+    let rollout = match shares(query) {
+        Ok(rollout) => rollout,
+        Err(refused) => return refusal(&refused),
+    };
     if let Err(refused) = ready(admin) {
         return refusal(&refused);
     }
@@ -177,8 +182,39 @@ async fn push(
         Ok(module) => module,
         Err((status, reason)) => return not_received(status, reason),
     };
-    let push = Push { plugin, module, digest, signed, allow_rollback };
+    let push = Push { plugin, module, digest, signed, allow_rollback, rollout };
     settle(admin.desk.submit(Change::Push(push), place).await)
+}
+
+/// `?rollout=5,50&hold=60s`.
+fn shares(query: &HashMap<String, String>) -> Result<Option<Shares>, Refused> {
+    let invalid = |reason: &str| Refused::Invalid { error: "rollout", reason: reason.to_owned() };
+    let hold = query.get("hold").map(|hold| sidegate_config::parse_duration(hold));
+    match (query.get("rollout"), hold) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(invalid("hold without rollout")),
+        (Some(_), Some(None)) => Err(invalid("hold is a duration such as 60s")),
+        (Some(weights), hold) => {
+            Ok(Some(Shares { weights: weights.clone(), hold: hold.flatten().unwrap_or(DEFAULT_HOLD) }))
+        }
+    }
+}
+
+async fn rollout(admin: &Admin, plugin: String, action: Option<&str>) -> (Answer, String) {
+    let action = match action {
+        Some("pause") => Action::Pause,
+        Some("resume") => Action::Resume,
+        Some("abort") => Action::Abort,
+        _ => {
+            let reason = "?action= is one of pause, resume, abort".to_owned();
+            return refusal(&Refused::Invalid { error: "rollout", reason });
+        }
+    };
+    let place = match ready(admin).and_then(|()| admin.desk.reserve(Some(&plugin))) {
+        Ok(place) => place,
+        Err(refused) => return refusal(&refused),
+    };
+    settle(admin.desk.submit(Change::Rollout { plugin, action }, place).await)
 }
 
 async fn rollback(admin: &Admin, plugin: String) -> (Answer, String) {
@@ -227,6 +263,7 @@ fn refusal(refused: &Refused) -> (Answer, String) {
     let (status, error, reason) = match refused {
         Refused::UnknownPlugin(_) => (StatusCode::NOT_FOUND, "unknown plugin", detail.clone()),
         Refused::NoPrevious(_) => (StatusCode::CONFLICT, "no previous version", detail.clone()),
+        Refused::NoRollout(_) => (StatusCode::CONFLICT, "no rollout", detail.clone()),
         Refused::Busy(_) => (StatusCode::CONFLICT, "update in progress", detail.clone()),
         Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "busy", detail.clone()),
         Refused::Ending => (StatusCode::SERVICE_UNAVAILABLE, "draining", detail.clone()),
@@ -244,10 +281,6 @@ fn not_received(status: StatusCode, reason: String) -> (Answer, String) {
     // What was not read would be taken for the next request.
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     (answer, reason)
-}
-
-fn no_rollouts() -> (Answer, String) {
-    refusal(&Refused::Invalid { error: "not supported", reason: "rollouts are not supported yet".to_owned() })
 }
 
 fn query_of(request: &Request<Incoming>) -> HashMap<String, String> {

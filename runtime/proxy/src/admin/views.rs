@@ -173,14 +173,25 @@ pub(super) fn plugins(status: &Status) -> Value {
 }
 
 fn plugin(status: &Status, name: &str, uses: &[&PluginUse]) -> Value {
-    let Some(module) = uses.first().map(|plugin| &plugin.module) else { return Value::Null };
+    let live = plugins::live(status, name);
+    let of_live = uses.iter().find(|plugin| Some(plugin.module.version) == live);
+    let Some(module) = of_live.or(uses.first()).map(|plugin| &plugin.module) else { return Value::Null };
     let rejected = status.rejected(name);
-    let entries: Vec<_> = uses.iter().flat_map(|plugin| &plugin.entries).collect();
+    let rollout = plugins::rollout(status, name);
+    let state = match (&rejected, &rollout) {
+        (Some(_), _) => "REJECTED",
+        (None, Some(_)) => "ROLLING_OUT",
+        (None, None) => "LIVE",
+    };
+    let mut entries: Vec<_> = uses.iter().flat_map(|plugin| &plugin.entries).collect();
+    entries.sort();
+    entries.dedup();
     json!({
         "name": name,
         "version": module.version,
         "digest": module.digest,
-        "state": if rejected.is_some() { "REJECTED" } else { "LIVE" },
+        "state": state,
+        "rollout": rollout,
         "since": plugins::since(status, name, module.version),
         "lastError": rejected.clone().or_else(|| plugins::last_error(status, name)),
         "requests": total(status, name, REQUESTS),

@@ -1,13 +1,16 @@
 //! The control thread: one queue of changes, carried out one after the other.
 
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sidegate_config::{Problems, Source};
 
 use super::change::{Answer, Change, Inbox, Order, Refused, Signal};
 use super::files::Files;
 use super::update::{Committed, Failure, Outcome, Updater};
+
+/// How often a running rollout is judged.
+const JUDGE: Duration = Duration::from_millis(100);
 
 /// Who is told what became of changes.
 pub trait Observer: Send {
@@ -48,7 +51,14 @@ impl<O: Observer> Control<O> {
     pub fn run(mut self, begun: SystemTime) {
         self.files.begin(self.updater.files(), begun);
         loop {
-            match self.inbox.queue.recv_timeout(self.files.pause()) {
+            while let Some(step) = self.updater.due() {
+                if self.apply(&step).is_err() {
+                    break;
+                }
+            }
+            let pause = self.files.pause();
+            let pause = if self.updater.is_rolling_out() { pause.min(JUDGE) } else { pause };
+            match self.inbox.queue.recv_timeout(pause) {
                 Ok(Signal::Order(order)) => self.order(*order),
                 Ok(Signal::Look) => {
                     self.inbox.looked();

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::rollout::{Action, Due};
 use super::signature::Signed;
 
 /// Changes that are received, wait or are prepared at a time: each may hold a module of 32 MiB.
@@ -24,6 +26,10 @@ pub enum Change {
     Push(Push),
     /// The version that served before.
     Rollback { plugin: String },
+    /// What an operator asks of a rollout.
+    Rollout { plugin: String, action: Action },
+    /// What is due in a rollout.
+    Step { plugin: String, due: Due },
     /// A document in place of all configuration files.
     Config { text: String },
 }
@@ -38,6 +44,17 @@ pub struct Push {
     pub signed: Option<Signed>,
     /// A signed version that is not above the highest accepted is welcome.
     pub allow_rollback: bool,
+    /// How it takes over, if not as configured.
+    pub rollout: Option<Shares>,
+}
+
+/// The rollout that a push asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// `5,50`.
+    pub weights: String,
+    /// How long each step lasts at least.
+    pub hold: Duration,
 }
 
 impl Change {
@@ -45,7 +62,7 @@ impl Change {
     pub fn plugin(&self) -> Option<&str> {
         match self {
             Self::Push(push) => Some(&push.plugin),
-            Self::Rollback { plugin } => Some(plugin),
+            Self::Rollback { plugin } | Self::Rollout { plugin, .. } | Self::Step { plugin, .. } => Some(plugin),
             Self::Sources | Self::Config { .. } => None,
         }
     }
@@ -89,6 +106,8 @@ pub enum Refused {
     UnknownPlugin(String),
     #[error("no version of {0} served before this one")]
     NoPrevious(String),
+    #[error("no version of {0} is being rolled out")]
+    NoRollout(String),
     #[error("an update of {0} is being prepared")]
     Busy(String),
     #[error("too many changes wait already")]

@@ -39,6 +39,11 @@ pub struct Choice {
 pub type Choices = HashMap<String, Choice>;
 
 impl Choice {
+    /// Whether both run the same module.
+    pub fn is_module_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.module, &other.module)
+    }
+
     /// What is remembered of it over a restart.
     pub fn good(&self) -> Good {
         Good {
@@ -47,6 +52,11 @@ impl Choice {
             source: self.source.clone(),
             key: self.key.clone(),
         }
+    }
+
+    /// This choice, in place of a newer one that did not do: until the source has something else than that one saw.
+    pub fn in_place_of(&self, newer: &Self) -> Self {
+        Self { pushed: true, seen: newer.seen.clone(), missing: newer.missing.clone(), ..self.clone() }
     }
 
     pub fn pushed(&self) -> Option<Pushed> {

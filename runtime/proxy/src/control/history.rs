@@ -5,6 +5,9 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use super::rollout::Progress;
+use crate::snapshot::rollout::Counts;
+
 /// Records of versions kept for each plugin; the oldest that does not serve goes first.
 const RECORDS: usize = 32;
 /// Plugins that have a history; those that are not configured any more go first.
@@ -70,6 +73,7 @@ struct Plugin {
     records: VecDeque<Record>,
     /// Why its source gives nothing, while an earlier module serves.
     source_error: Option<String>,
+    rollout: Option<Progress>,
 }
 
 struct Event {
@@ -161,6 +165,21 @@ impl History {
         let plugin = self.plugins.get(plugin)?;
         let missing = plugin.source_error.as_ref().map(|error| format!("source missing: {error}"));
         missing.or_else(|| plugin.records.back()?.reason.clone())
+    }
+
+    /// How far the rollout of a plugin is, if it has one.
+    pub fn set_progress(&mut self, plugin: &str, progress: Option<Progress>) {
+        if let Some(plugin) = self.plugins.get_mut(plugin) {
+            plugin.rollout = progress;
+        }
+    }
+
+    /// A rollout as `/plugins` shows it: share in percent, step and steps, what both versions have served since it began.
+    pub fn rollout(&self, plugin: &str) -> Option<Value> {
+        let Progress { weight, step, steps, tally, paused } = self.plugins.get(plugin)?.rollout.as_ref()?;
+        let counts = |counts: &Counts| json!({"requests": counts.requests(), "faults": counts.faults(), "serverErrors": counts.server_errors()});
+        let (new, old) = (counts(&tally.new), counts(&tally.old));
+        Some(json!({"weight": weight, "step": step, "steps": steps, "paused": paused, "new": new, "old": old}))
     }
 
     /// The records of a plugin, oldest first.

@@ -203,6 +203,18 @@ impl Rollouts {
         matches!(self.0.get(plugin), Some(Course::Running(_)))
     }
 
+    /// Whether a plugin is, or is not, in the same rollout here and there, whatever its step.
+    pub fn is_same(&self, other: &Self, plugin: &str) -> bool {
+        let tally = |rollouts: &Self| match rollouts.0.get(plugin) {
+            Some(Course::Running(running)) => Some(running.tally.clone()),
+            _ => None,
+        };
+        match (tally(self), tally(other)) {
+            (Some(one), Some(other)) => Arc::ptr_eq(&one, &other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
     /// Does what is due; it takes effect with the next update.
     pub fn step(&mut self, plugin: &str, due: &Due, now: Instant) {
         let Some(course) = self.0.get_mut(plugin) else { return };
@@ -231,31 +243,29 @@ impl Rollouts {
         }
     }
 
-    /// What is being rolled out, for people: share in percent, step, steps, requests of the new version, paused.
+    /// How far the rollout of a plugin is.
     pub fn progress(&self, plugin: &str) -> Option<Progress> {
         let Some(Course::Running(running)) = self.0.get(plugin) else { return None };
         Some(Progress {
             weight: f64::from(running.weight()) * 100.0 / f64::from(WHOLE),
             step: running.step + 1,
             steps: running.plan.steps.len(),
-            requests: running.tally.new.requests(),
-            faults: running.tally.new.faults(),
+            tally: running.tally.clone(),
             paused: running.paused,
         })
     }
 }
 
 /// How far a rollout is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Progress {
     /// Percent.
     pub weight: f64,
     /// From 1.
     pub step: usize,
     pub steps: usize,
-    /// What the new version has served, and in how many of them it faulted.
-    pub requests: u64,
-    pub faults: u64,
+    /// What both versions have served so far.
+    pub tally: Arc<Tally>,
     pub paused: bool,
 }
 

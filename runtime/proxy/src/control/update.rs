@@ -2,6 +2,7 @@
 
 mod keeping;
 mod outcome;
+mod rolling;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use super::difference;
 use super::history::{History, State, Version};
 use super::modules::Modules;
 use super::publish::{Publisher, Refusal, problems_of};
+use super::rollout::Rollouts;
 use super::sources::{self, Sources, signature_file};
 use super::store::{Index, Store};
 use crate::snapshot::{PluginModule, Snapshot, TraceKey, compile};
@@ -44,6 +46,9 @@ pub struct Updater {
     index: Index,
     store: Option<Store>,
     history: Arc<Mutex<History>>,
+    rollouts: Rollouts,
+    /// What plugins that are being rolled out ran before.
+    stable: Choices,
     /// Modules of each plugin that have VMs, or had; the present one last.
     serving: HashMap<String, VecDeque<Arc<PluginModule>>>,
 }
@@ -85,6 +90,8 @@ impl Updater {
             index,
             store,
             history,
+            rollouts: Rollouts::default(),
+            stable: Choices::new(),
             serving: HashMap::new(),
         }
     }
@@ -114,6 +121,9 @@ impl Updater {
     /// Carries out a change. On any refusal the workers keep what they have; only at the start is a plugin that cannot
     /// run no reason to run nothing.
     pub fn apply(&mut self, change: &Change) -> Result<Outcome, Failure> {
+        if let Some(done) = self.is_settled_at_once(change)? {
+            return Ok(Outcome::Nothing(done));
+        }
         let document = self.document_after(change)?;
         self.carry_out(change, document)
     }
@@ -139,8 +149,8 @@ impl Updater {
                     }
                 }
             }
-            (Change::Push(_) | Change::Rollback { .. }, Some(document)) => Ok(document.clone()),
-            (Change::Push(_) | Change::Rollback { .. }, None) => Err(Refused::Ending.into()),
+            (_, Some(document)) => Ok(document.clone()),
+            (_, None) => Err(Refused::Ending.into()),
         }
     }
 
@@ -160,7 +170,7 @@ impl Updater {
             self.enter(choice, State::Preparing, None);
         }
         let made = self.make(change, &document, &plugins, &choices);
-        let (snapshot, refusals, prepared) = match made {
+        let (snapshot, refusals, prepared, rollouts) = match made {
             Ok(made) => made,
             Err((failure, refusals)) => {
                 for choice in &fresh {
@@ -174,14 +184,18 @@ impl Updater {
                 return Err(failure);
             }
         };
+        self.note_rollouts(change, &choices, rollouts);
         for choice in &fresh {
             let reason = refusals.iter().find(|refusal| refusal.plugin.name == choice.0).map(|refusal| &refusal.reason);
             let reason = reason.or(choice.1.module.code.as_ref().err());
-            let state = if reason.is_some() { State::Rejected } else { State::Live };
+            let state = match reason {
+                Some(_) => State::Rejected,
+                None if self.rollouts.runs(&choice.0) => State::RollingOut,
+                None => State::Live,
+            };
             self.enter(choice, state, reason.map(String::as_str));
             if self.choices.contains_key(&choice.0) {
-                let result = if matches!(change, Change::Rollback { .. }) { "rolled_back" } else { "committed" };
-                self.count(&choice.0, result);
+                self.count(&choice.0, if change.goes_back() { "rolled_back" } else { "committed" });
             }
         }
         let milliseconds = u64::try_from((prepared - begun).as_millis()).unwrap_or(u64::MAX);
@@ -204,19 +218,21 @@ impl Updater {
     }
 
     /// Compiles, prepares and commits; says when it was prepared. An error comes with what was refused.
-    #[expect(clippy::type_complexity, reason = "a triple that only its caller takes apart")]
+    #[expect(clippy::type_complexity, reason = "a tuple that only its caller takes apart")]
     fn make(
         &mut self,
         change: &Change,
         document: &Document,
         plugins: &[Plugin],
         choices: &Choices,
-    ) -> Result<(Arc<Snapshot>, Vec<Refusal>, Instant), (Failure, Vec<Refusal>)> {
+    ) -> Result<(Arc<Snapshot>, Vec<Refusal>, Instant, Rollouts), (Failure, Vec<Refusal>)> {
         let config = &document.config;
         let code = choices.iter().map(|(name, choice)| (name.clone(), choice.module.clone())).collect();
         let mut compiled =
             self.publisher.compile(config, plugins, &code).map_err(|problems| (problems.into(), vec![]))?;
         compiled.trace_key = trace_key(config);
+        let rollouts =
+            self.rollouts_after(change, plugins, &mut compiled).map_err(|refused| (refused.into(), vec![]))?;
         let (prepared, refusals) = self.publisher.prepare(&compiled);
         let first = self.publisher.current().is_none();
         let problems: Vec<_> = refusals.iter().flat_map(|refusal| problems_of(config, refusal)).collect();
@@ -244,10 +260,11 @@ impl Updater {
         let snapshot = Arc::new(compiled);
         let ready = Instant::now();
         self.publisher.commit(snapshot.clone(), prepared, &refusals, sockets);
-        Ok((snapshot, refusals, ready))
+        Ok((snapshot, refusals, ready, rollouts))
     }
 
     fn choose(&mut self, change: &Change, plugins: &[Plugin]) -> Result<Choices, Refused> {
+        let of_step = self.choice_of_step(change, change.plugin().unwrap_or_default());
         let mut chooser = Chooser {
             modules: &mut self.modules,
             sources: &self.sources,
@@ -265,6 +282,7 @@ impl Updater {
         };
         let choice = match change {
             Change::Push(push) => chooser.of_push(asked, push),
+            Change::Rollout { .. } | Change::Step { .. } => of_step,
             Change::Rollback { .. } | Change::Sources | Change::Config { .. } => chooser.of_history(asked),
         };
         let choice = match choice {
@@ -281,6 +299,9 @@ impl Updater {
 
     /// A change that changes nothing: no snapshot is made of it.
     fn is_nothing_new(&self, change: &Change, document: &Document, choices: &Choices) -> Option<Done> {
+        if matches!(change, Change::Rollout { .. } | Change::Step { .. }) {
+            return None;
+        }
         let current = self.document.as_ref().filter(|current| current.shape == document.shape)?;
         let same = |(name, choice): (&String, &Choice)| {
             self.choices.get(name).is_some_and(|before| Arc::ptr_eq(&before.module, &choice.module))
@@ -315,7 +336,7 @@ impl Updater {
             plugin: plugin.to_owned(),
             version: choice.module.version,
             digest: choice.module.digest.clone(),
-            state: State::Live.as_str(),
+            state: if self.rollouts.runs(plugin) { State::RollingOut } else { State::Live }.as_str(),
             prepare_ms,
             durable,
             note,

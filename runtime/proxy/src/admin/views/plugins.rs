@@ -5,7 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::super::Status;
-use crate::control::history::{History, timestamp};
+use crate::control::history::{History, State, timestamp};
 
 pub(super) fn versions(status: &Status, plugin: &str) -> Value {
     history(status).versions(plugin)
@@ -13,6 +13,17 @@ pub(super) fn versions(status: &Status, plugin: &str) -> Value {
 
 pub(super) fn events(status: &Status) -> Value {
     history(status).events()
+}
+
+/// How far its rollout is; nothing: it has none.
+pub(super) fn rollout(status: &Status, plugin: &str) -> Option<Value> {
+    history(status).rollout(plugin)
+}
+
+/// The version that is live; while another one is rolled out, the one before it.
+pub(super) fn live(status: &Status, plugin: &str) -> Option<u32> {
+    let history = history(status);
+    history.records(plugin).find(|record| record.state == State::Live).map(|record| record.version)
 }
 
 /// Since when this version is in its state.

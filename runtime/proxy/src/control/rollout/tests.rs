@@ -128,7 +128,7 @@ fn a_new_update_ends_the_running_one() {
     serve(&rollouts, 500, Conduct::default());
     let (rollouts, snapshot) = update(&rollouts, "three", 1, &snapshot, now);
     assert_eq!(served(&snapshot)[0], ("three".to_owned(), Some("one".to_owned())), "from what served alone");
-    assert_eq!(rollouts.progress("p").unwrap().requests, 0, "counted anew");
+    assert_eq!(rollouts.progress("p").unwrap().tally.new.requests(), 0, "counted anew");
 }
 
 #[test]

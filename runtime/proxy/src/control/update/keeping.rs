@@ -48,6 +48,10 @@ impl Updater {
         for (name, choice) in choices {
             let kept = self.index.entry(name.clone()).or_default();
             kept.newest = self.modules.newest(name);
+            // What is being rolled out has not proved itself: a restart goes back to what did.
+            if self.rollouts.runs(name) {
+                continue;
+            }
             // One that was refused at the start is still there, without a VM.
             if choice.module.code.is_err() || self.publisher.has_refused(name) {
                 continue;
@@ -73,6 +77,11 @@ impl Updater {
             let serving = self.serving.entry(name.clone()).or_default();
             serving.retain(|module| !Arc::ptr_eq(module, &choice.module));
             serving.push_back(choice.module.clone());
+            // The version before serves too, and is none of those that may be reset.
+            if let Some(stable) = self.stable.get(name).filter(|_| self.rollouts.runs(name)) {
+                serving.retain(|module| !Arc::ptr_eq(module, &stable.module));
+                serving.push_back(stable.module.clone());
+            }
         }
         let (publisher, choices) = (&self.publisher, &self.choices);
         self.serving.retain(|name, serving| {
