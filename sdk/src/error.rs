@@ -68,6 +68,12 @@ impl Error {
     }
 }
 
+impl From<crate::protobuf::Malformed> for Error {
+    fn from(problem: crate::protobuf::Malformed) -> Self {
+        Self::Other(problem.to_string())
+    }
+}
+
 impl From<serde_json::Error> for Error {
     fn from(problem: serde_json::Error) -> Self {
         Self::Other(problem.to_string())

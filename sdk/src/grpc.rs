@@ -1,6 +1,7 @@
 //! gRPC calls to other clusters: one message out, one message back, awaited in the middle of an exchange.
 //!
-//! Messages are bytes; encode and decode them with the protobuf crate of your choice.
+//! Messages are bytes; encode and decode them with the protobuf crate of your choice, or by hand with
+//! [`protobuf`](crate::protobuf).
 //!
 //! ```
 //! use std::time::Duration;

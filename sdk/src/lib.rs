@@ -35,6 +35,7 @@
 mod abi;
 mod body;
 mod callout;
+mod clusters;
 mod config;
 mod dispatch;
 mod duration;
@@ -54,6 +55,7 @@ pub mod metrics;
 mod next;
 mod pairs;
 pub mod properties;
+pub mod protobuf;
 mod random;
 mod settle;
 pub mod shared;
@@ -66,6 +68,7 @@ mod waiting;
 
 pub use body::{Bodies, Chunk, Mode};
 pub use callout::{Answer, Callout};
+pub use clusters::{Cluster, Clusters};
 pub use config::{Problem, Setup, Severity, escape as escape_pointer};
 pub use duration::parse as parse_duration;
 pub use error::{Error, Result, Status};

@@ -1,10 +1,9 @@
 //! What browsers are told about requests from other origins, as Envoy's CORS filter does it.
 
 use sidegate_sdk::matching::{Pattern, RequestView, StringMatch};
-use sidegate_sdk::{HeadersMut, Response, Result, Setup};
+use sidegate_sdk::{HeadersMut, Response, Result, Setup, parse_duration};
 
 use crate::config::{CorsPolicy, UnmatchedPreflights};
-use crate::duration;
 use crate::headers::is_token;
 
 #[derive(Debug)]
@@ -54,7 +53,7 @@ impl Cors {
         if written.allow_origins.is_empty() && origins.is_empty() {
             setup.warning(pointer, "no origin is allowed; give allowOrigins");
         }
-        let max_age = written.max_age.as_deref().and_then(|text| match duration::read(text) {
+        let max_age = written.max_age.as_deref().and_then(|text| match parse_duration(text) {
             Ok(time) if time.subsec_nanos() == 0 => Some(time.as_secs().to_string().into()),
             Ok(_) => {
                 setup.error(format!("{pointer}/maxAge"), format!("`{text}` is not made of whole seconds"));

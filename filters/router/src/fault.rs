@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sidegate_sdk::{Response, Setup};
+use sidegate_sdk::{Random, Response, Setup};
 
 use crate::config::{Fault, FaultAbort, FaultDelay};
 use crate::duration;
@@ -60,9 +60,9 @@ impl Faults {
         Self { delay, abort }
     }
 
-    /// Draws for a request; `chance` gives 32 random bits a call.
-    pub(crate) fn draw(&self, mut chance: impl FnMut() -> u64) -> Drawn {
-        let mut hit = |share: Share| share.takes(&mut chance);
+    /// Draws for a request.
+    pub(crate) fn draw(&self, chance: &Random) -> Drawn {
+        let hit = |share: Share| share.takes(chance);
         Drawn {
             delay: self.delay.and_then(|(time, share)| hit(share).then_some(time)),
             abort: self.abort.and_then(|(abort, share)| hit(share).then_some(abort)),

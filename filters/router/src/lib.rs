@@ -32,10 +32,9 @@ pub mod table;
 mod template;
 mod way_back;
 
-use std::cell::Cell;
-use std::hash::{BuildHasher, RandomState};
-
-use sidegate_sdk::{Filter, Next, Request, RequestHead, Response, Result, Setup, debug, filter, properties, sleep};
+use sidegate_sdk::{
+    Filter, Next, Random, Request, RequestHead, Response, Result, Setup, debug, filter, properties, sleep,
+};
 
 use crate::config::RouterConfig;
 use crate::cors::Cross;
@@ -53,7 +52,7 @@ const NO_RETRIES: &str = r#"{"attempts":0}"#;
 /// The filter: a table and a source of chance.
 pub struct Router {
     table: Table,
-    chance: Cell<u64>,
+    chance: Random,
 }
 
 #[filter(sleep)]
@@ -62,12 +61,12 @@ impl Filter for Router {
 
     fn configure(config: RouterConfig, setup: &mut Setup) -> Result<Self> {
         let table = Table::compile(config, &Surroundings::of_host(), setup);
-        Ok(Self { table, chance: Cell::new(RandomState::new().hash_one(0) | 1) })
+        Ok(Self { table, chance: Random::new() })
     }
 
     async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
         let (chosen, mut back) = req.inspect(|head| {
-            let chosen = self.table.choose(head, || self.draw());
+            let chosen = self.table.choose(head, &self.chance);
             (chosen, chosen.as_ref().map_or_else(WayBack::default, |chosen| WayBack::of(chosen, head)))
         })?;
         let Some(chosen) = chosen else {
@@ -77,7 +76,7 @@ impl Filter for Router {
         if let Some(name) = chosen.name() {
             properties::set("sidegate.route.name", name)?;
         }
-        let drawn = chosen.faults().map(|faults| faults.draw(|| self.draw())).unwrap_or_default();
+        let drawn = chosen.faults().map(|faults| faults.draw(&self.chance)).unwrap_or_default();
         if let Some(delay) = drawn.delay {
             flag("DI");
             sleep(delay).await;
@@ -122,16 +121,6 @@ impl Router {
             Action::Redirect(redirect) => req.inspect(|head| redirect.reply(chosen, head)).map(Some),
             Action::Direct(direct) => Ok(Some(direct.reply())),
         }
-    }
-
-    /// The next number of a xorshift64* generator.
-    fn draw(&self) -> u64 {
-        let mut state = self.chance.get();
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        self.chance.set(state);
-        state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32
     }
 }
 

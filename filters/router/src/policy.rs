@@ -1,5 +1,6 @@
 //! The decision for one request: which host, which route, which destination.
 
+use sidegate_sdk::Random;
 use sidegate_sdk::matching::RequestView;
 
 use crate::cors::Cors;
@@ -18,9 +19,9 @@ pub struct Chosen<'t> {
 }
 
 impl Table {
-    /// The first route that matches, of the virtual services with the longest host that fits. `chance` gives 32 random
-    /// bits and is asked only when there is a choice of destinations.
-    pub fn choose(&self, request: &impl RequestView, chance: impl FnOnce() -> u64) -> Option<Chosen<'_>> {
+    /// The first route that matches, of the virtual services with the longest host that fits. Chance is asked
+    /// only when there is a choice of destinations.
+    pub fn choose(&self, request: &impl RequestView, chance: &Random) -> Option<Chosen<'_>> {
         let (route, matched) = self.routes(request).find_map(|route| {
             let matched = route.matches.iter().find(|one| one.matcher.matches(request))?;
             Some((route, matched))
@@ -34,12 +35,13 @@ impl Table {
 }
 
 impl Forward {
-    fn pick(&self, chance: impl FnOnce() -> u64) -> Option<&Target> {
+    fn pick(&self, chance: &Random) -> Option<&Target> {
         if let [only] = &*self.targets {
             return Some(only);
         }
         let total = self.targets.last()?.up_to;
-        let drawn = ((chance() & 0xFFFF_FFFF) * total) >> 32;
+        // The weights add up to no more than that: `compile` sees to it.
+        let drawn = u64::from(chance.below(u32::try_from(total).unwrap_or(u32::MAX)));
         self.targets.iter().find(|target| drawn < target.up_to)
     }
 }

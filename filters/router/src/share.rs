@@ -1,6 +1,6 @@
 //! Shares of requests, in millionths.
 
-use sidegate_sdk::Setup;
+use sidegate_sdk::{Random, Setup};
 
 use crate::config::Percent;
 
@@ -50,13 +50,9 @@ impl Share {
         f64::from(self.0) / 10_000.0
     }
 
-    /// Whether a request belongs to the share. `chance` gives 32 random bits and is asked only when there is a choice.
-    pub(crate) fn takes(self, chance: impl FnOnce() -> u64) -> bool {
-        match self {
-            Self::NONE => false,
-            Self::ALL => true,
-            Self(share) => ((chance() & 0xFFFF_FFFF) * u64::from(MILLION)) >> 32 < u64::from(share),
-        }
+    /// Whether a request belongs to the share.
+    pub(crate) fn takes(self, chance: &Random) -> bool {
+        chance.happens(self.0)
     }
 }
 
@@ -66,12 +62,9 @@ mod tests {
 
     #[test]
     fn a_share_is_exact_to_a_millionth() {
-        let smallest = Share::of_percent(0.0001).unwrap();
-        assert!(smallest.takes(|| 0) && smallest.takes(|| 4294) && !smallest.takes(|| 4295));
-        let half = Share::of_percent(50.0).unwrap();
-        assert!(half.takes(|| 0x7FFF_FFFF) && !half.takes(|| 0x8000_0000));
-        assert!(Share::of_percent(100.0).unwrap().takes(|| unreachable!()));
-        assert!(!Share::of_percent(0.0).unwrap().takes(|| unreachable!()));
+        for (percent, millionths) in [(0.0, 0), (0.0001, 1), (50.0, 500_000), (100.0, 1_000_000)] {
+            assert_eq!(Share::of_percent(percent), Ok(Share(millionths)));
+        }
         for wrong in [-1.0, 0.00001, 100.1, f64::NAN, f64::INFINITY] {
             assert!(Share::of_percent(wrong).is_err(), "{wrong}");
         }

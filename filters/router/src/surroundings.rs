@@ -1,10 +1,7 @@
 //! What a table is compiled for: the workload, the gateways it is, and the clusters that exist.
 
-use std::collections::HashMap;
-
 use sidegate_sdk::matching::HttpMatchRequest;
-use sidegate_sdk::serde::Deserialize;
-use sidegate_sdk::{Setup, properties, serde_json};
+use sidegate_sdk::{Clusters, Setup, properties};
 
 use crate::config::Destination;
 
@@ -24,55 +21,16 @@ pub struct Surroundings {
     pub clusters: Option<Clusters>,
 }
 
-/// An entry of the property `sidegate.clusters`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(crate = "sidegate_sdk::serde", default)]
-pub struct Cluster {
-    /// Its name.
-    pub name: String,
-    /// Further names.
-    pub hosts: Vec<String>,
-    /// Names of its subsets.
-    pub subsets: Vec<String>,
-}
-
-/// Clusters by all their names.
-#[derive(Debug, Default)]
-pub struct Clusters {
-    list: Vec<Cluster>,
-    by_name: HashMap<String, usize>,
-}
-
-impl From<Vec<Cluster>> for Clusters {
-    fn from(list: Vec<Cluster>) -> Self {
-        let mut by_name = HashMap::new();
-        for (at, cluster) in list.iter().enumerate() {
-            for name in cluster.hosts.iter().chain([&cluster.name]) {
-                by_name.entry(name.clone()).or_insert(at);
-            }
-        }
-        Self { list, by_name }
-    }
-}
-
-impl Clusters {
-    fn find(&self, name: &str) -> Option<&Cluster> {
-        self.list.get(*self.by_name.get(name)?)
-    }
-}
-
 impl Surroundings {
     /// Asks the host: `node.metadata` has `NAMESPACE`, `LABELS`, and `GATEWAYS` as names separated by commas.
     #[must_use]
     pub fn of_host() -> Self {
-        let clusters = properties::bytes("sidegate.clusters");
-        let clusters = clusters.and_then(|json| serde_json::from_slice::<Vec<Cluster>>(&json).ok());
         let gateways = properties::text(["xds", "node", "metadata", "GATEWAYS"]).unwrap_or_default();
         Self {
             labels: None,
             namespace: properties::text(["xds", "node", "metadata", "NAMESPACE"]),
             gateways: gateways.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect(),
-            clusters: clusters.map(Into::into),
+            clusters: Clusters::of_host(),
         }
     }
 

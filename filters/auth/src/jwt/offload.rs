@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use sidegate_sdk::protobuf::Writer;
+
 use super::token::Hash;
 
 /// Whether the host can; asked once.
@@ -21,11 +23,9 @@ impl Offload {
             Hash::Sha384 => b"sha384",
             Hash::Sha512 => b"sha512",
         };
-        let mut argument = Vec::with_capacity(key.len() + signature.len() + text.len() + 32);
-        for (number, field) in [(1, hash), (2, key), (3, signature), (4, text.as_bytes())] {
-            write_field(number, field, &mut argument);
-        }
-        match sidegate_sdk::foreign("verify_signature", &argument) {
+        let mut argument = Writer::new();
+        argument.bytes(1, hash).bytes(2, key).bytes(3, signature).bytes(4, text);
+        match sidegate_sdk::foreign("verify_signature", &argument.into_bytes()) {
             Ok(Some(answer)) => Some(is_good(&answer)),
             Ok(None) => {
                 self.is_missing.set(true);
@@ -34,18 +34,6 @@ impl Offload {
             Err(_) => None,
         }
     }
-}
-
-/// A field of bytes in a Protocol Buffers message.
-fn write_field(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(number << 3 | 2);
-    let mut length = bytes.len();
-    while length >= 0x80 {
-        out.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
-        length >>= 7;
-    }
-    out.push(u8::try_from(length).unwrap_or(0));
-    out.extend_from_slice(bytes);
 }
 
 /// Whether field 1 of the answer is true: nothing is good that does not begin so.
