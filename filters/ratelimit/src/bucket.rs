@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+pub use sidegate_sdk::token_bucket::Taken;
+
 /// What a bucket holds and how it fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
@@ -14,17 +16,6 @@ pub struct Terms {
     pub tokens_per_fill: u64,
     /// Milliseconds between fills, at least 1.
     pub fill_interval: u64,
-}
-
-/// What a bucket answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// Whether there was a token; it is taken then.
-    pub allowed: bool,
-    /// What is left.
-    pub remaining: u64,
-    /// Until the next fill; zero for a full bucket.
-    pub next_fill: Duration,
 }
 
 /// What is in a bucket.

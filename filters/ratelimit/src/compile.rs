@@ -16,9 +16,10 @@ use crate::policy::{Bucket, Descriptor, Policy};
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(crate) fn policy(written: &RateLimitConfig, prefix: &str, setup: &mut Setup) -> Policy {
-    if written.rate_limit_service.is_some() {
-        setup.error("/rateLimitService", "not supported yet");
-    } else if written.token_bucket.is_none() && written.descriptors.is_empty() {
+    let has_service = written.rate_limit_service.is_some();
+    if has_service && written.rate_limits.is_empty() {
+        setup.error("/rateLimitService", "it is asked about descriptions; write rateLimits with their actions");
+    } else if !has_service && written.token_bucket.is_none() && written.descriptors.is_empty() {
         setup.error("", "nothing is limited; write tokenBucket: {maxTokens: 100, fillInterval: 1s}, or descriptors");
     }
     let meant = format!("{:?}", written.matches);
@@ -41,7 +42,7 @@ pub(crate) fn policy(written: &RateLimitConfig, prefix: &str, setup: &mut Setup)
         descriptors.push(Descriptor { entries: entries.collect(), bucket });
     }
     descriptors.sort_by_key(|descriptor| descriptor.entries.iter().filter(|(_, value)| value.is_none()).count());
-    if descriptors.is_empty() && !rate_limits.is_empty() {
+    if descriptors.is_empty() && !rate_limits.is_empty() && !has_service {
         setup.warning("/rateLimits", "descriptions that no descriptors ask for; add descriptors with their buckets");
     }
     Policy {

@@ -2,7 +2,6 @@
 
 use sidegate_sdk::config;
 use sidegate_sdk::matching::HttpMatchRequest;
-use sidegate_sdk::serde_json::Value;
 
 /// The configuration of `builtin:ratelimit`.
 #[config]
@@ -42,8 +41,8 @@ pub struct RateLimitConfig {
     pub filter_enabled: Option<RuntimeFractionalPercent>,
     /// How many of those over the limit are refused. Default: all.
     pub filter_enforced: Option<RuntimeFractionalPercent>,
-    /// Not supported yet.
-    pub rate_limit_service: Option<Value>,
+    /// A service that counts for many proxies. It is asked about the descriptions of `rateLimits`, after the buckets.
+    pub rate_limit_service: Option<RateLimitService>,
 }
 
 /// How many requests pass, and how many anew.
@@ -75,6 +74,20 @@ pub struct Entry {
     pub key: String,
     /// Its value. Absent: any, and each has a bucket of its own.
     pub value: Option<String>,
+}
+
+/// A service that speaks `envoy.service.ratelimit.v3.RateLimitService`.
+#[config]
+pub struct RateLimitService {
+    /// Its cluster, or one of that cluster's hosts.
+    pub cluster: String,
+    /// The domain of its configuration, `shop`.
+    pub domain: String,
+    /// How long an answer may take, at least 1ms. Default 20ms.
+    pub timeout: Option<String>,
+    /// Whether a request is refused (500) when there is no answer. Default false: it passes.
+    #[serde(default)]
+    pub failure_mode_deny: bool,
 }
 
 /// One description of a request.

@@ -74,13 +74,20 @@ impl Policy {
         Verdict { allowed: true, told }
     }
 
+    /// How the request is described.
+    pub fn descriptions<'r>(&'r self, request: &'r impl Facts) -> impl Iterator<Item = Description<'r>> {
+        self.rate_limits.iter().filter_map(|parts| describe(parts, request))
+    }
+
     /// The buckets of the request's descriptions.
     fn described(&self, request: &impl Facts) -> Vec<(Key, Terms)> {
-        let descriptions = self.rate_limits.iter().filter_map(|parts| describe(parts, request));
+        if self.descriptors.is_empty() {
+            return Vec::new();
+        }
         let bucket = |description: Description<'_>| {
             self.descriptors.iter().find_map(|descriptor| descriptor.bucket_of(&description))
         };
-        let mut buckets: Vec<(Key, Terms)> = descriptions.filter_map(bucket).collect();
+        let mut buckets: Vec<(Key, Terms)> = self.descriptions(request).filter_map(bucket).collect();
         buckets.sort_by(|(_, one), (_, other)| one.rate().total_cmp(&other.rate()));
         buckets
     }

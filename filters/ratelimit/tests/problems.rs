@@ -4,13 +4,19 @@
 use ratelimit::RateLimit;
 use serde_json::{Value, json};
 use sidegate_sdk::Severity;
-use sidegate_sdk::testing::Filter;
+use sidegate_sdk::testing::{Filter, Host};
 
 fn with(mut fields: Value) -> Value {
     if fields.get("tokenBucket").is_none() {
         fields["tokenBucket"] = json!({"maxTokens": 1, "fillInterval": "1s"});
     }
     fields
+}
+
+fn service(more: Value) -> Value {
+    let mut service = json!({"cluster": "limits", "domain": "shop"});
+    service.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({"rateLimits": [{"actions": [{"path": {}}]}], "rateLimitService": service})
 }
 
 fn bucket(max: u64, fill: u64, interval: &str) -> Value {
@@ -24,11 +30,12 @@ fn every_rule_names_its_place() {
         (json!({}), "", "nothing is limited"),
         (with(json!({"tokenBuckets": {}})), "/tokenBuckets", "did you mean `tokenBucket`"),
         (json!({"tokenBucket": {"maxTokens": 1}}), "/tokenBucket", "missing field `fillInterval`"),
-        (
-            json!({"rateLimitService": {"cluster": "limits", "domain": "shop"}}),
-            "/rateLimitService",
-            "not supported yet",
-        ),
+        (service(json!({"cluster": ""})), "/rateLimitService/cluster", "empty"),
+        (service(json!({"domain": ""})), "/rateLimitService/domain", "empty"),
+        (service(json!({"timeout": "0s"})), "/rateLimitService/timeout", "at least 1ms"),
+        (service(json!({"timeout": "soon"})), "/rateLimitService/timeout", "write for example"),
+        (service(json!({"failureModeAllow": true})), "/rateLimitService/failureModeAllow", "did you mean"),
+        (json!({"rateLimitService": {"cluster": "limits", "domain": "shop"}}), "/rateLimitService", "rateLimits"),
         (with(json!({"statPrefix": "x".repeat(129)})), "/statPrefix", "longer than 128"),
         (bucket(0, 1, "1s"), "/tokenBucket/maxTokens", "at least 1"),
         (bucket(5, 0, "1s"), "/tokenBucket/tokensPerFill", "at least 1"),
@@ -95,5 +102,14 @@ fn what_is_odd_is_warned_of() {
     ] {
         let filter = Filter::<RateLimit>::configure(&config.to_string()).unwrap();
         assert_eq!(filter.warnings().iter().map(|problem| problem.pointer.as_str()).collect::<Vec<_>>(), [pointer]);
+    }
+}
+
+#[test]
+fn a_service_that_nobody_is_is_warned_of() {
+    let host = || Host::new().property("sidegate.clusters", r#"[{"name": "limits", "hosts": ["limits.local"]}]"#);
+    for (cluster, is_known) in [("limits", true), ("limits.local", true), ("limit", false)] {
+        let filter: Filter<RateLimit> = host().configure(&service(json!({"cluster": cluster})).to_string()).unwrap();
+        assert_eq!(filter.warnings().is_empty(), is_known, "{cluster}: {:?}", filter.warnings());
     }
 }
