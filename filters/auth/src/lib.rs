@@ -8,8 +8,7 @@
 //! A client learns a status and a challenge; the reason stands in the log, in the response code details and in
 //! `sidegate_auth_denied_total{reason}`.
 //!
-//! Refused with `not supported yet`: `targetRefs`, keys found by the issuer alone, request bodies in external checks,
-//! external checks over gRPC.
+//! Refused with `not supported yet`: `targetRefs`, keys found by the issuer alone, request bodies in external checks.
 #![forbid(unsafe_code)]
 
 pub mod authz;
@@ -30,7 +29,7 @@ use sidegate_sdk::{Filter, Next, Request, Response, Result, Setup, debug, filter
 use crate::authz::facts::HostFacts;
 use crate::authz::{Decision, Policies};
 use crate::config::AuthConfig;
-use crate::ext_authz::{Provider, Verdict};
+use crate::ext_authz::{Edit, Provider, Verdict};
 use crate::jwt::{Authenticator, Verified};
 use crate::reason::Reason;
 use crate::secrets::Secrets;
@@ -51,7 +50,7 @@ pub struct Auth {
     allowed: Counter,
 }
 
-#[filter(callouts, sleep)]
+#[filter(callouts, grpc, sleep)]
 impl Filter for Auth {
     type Config = AuthConfig;
 
@@ -93,18 +92,20 @@ impl Filter for Auth {
         {
             match provider.ask(&req).await? {
                 Verdict::Allow { upstream, downstream: for_client } => {
-                    replace(&mut req, &upstream)?;
+                    Edit::change_request(&upstream, &mut req)?;
                     downstream = for_client;
                 }
                 Verdict::Deny { status, headers, body } => {
-                    return Ok(reply(Reason::ExternalDenied, status, &headers).body(body));
+                    let mut refusal = reply(Reason::ExternalDenied, status).body(body);
+                    Edit::change_response(&headers, &mut refusal)?;
+                    return Ok(refusal);
                 }
                 Verdict::Error(problem) if provider.on_error().is_open => {
                     warn!("the external service gave no answer, and the request passes: {problem}");
                 }
                 Verdict::Error(problem) => {
                     warn!("the external service gave no answer: {problem}");
-                    return Ok(reply(Reason::ExternalError, provider.on_error().status, &[]));
+                    return Ok(reply(Reason::ExternalError, provider.on_error().status));
                 }
             }
         }
@@ -117,9 +118,7 @@ impl Filter for Auth {
             return Ok(next.forward(req));
         }
         let mut response = next.run(req).await?;
-        for (name, value) in downstream {
-            response.headers_mut().append(&name, value)?;
-        }
+        Edit::change_response(&downstream, &mut response)?;
         Ok(response)
     }
 
@@ -162,7 +161,7 @@ impl Auth {
 
     /// The answer for a client that is refused: status and challenge, no reason.
     fn refuse(&self, reason: Reason, token: Option<&Verified>) -> Result<Response> {
-        let mut response = reply(reason, reason.status(), &[]);
+        let mut response = reply(reason, reason.status());
         //= RFC 6750 section 3, RFC 7235 section 4.1
         if reason.is_of_token() {
             response = response.header("www-authenticate", "Bearer error=\"invalid_token\"");
@@ -197,20 +196,7 @@ fn hand_on(token: &Rc<Verified>) {
     }
 }
 
-/// Puts headers in place of those of the same name.
-fn replace(req: &mut Request, headers: &[(String, String)]) -> Result<()> {
-    for (at, (name, value)) in headers.iter().enumerate() {
-        let is_first = !headers.iter().take(at).any(|(earlier, _)| earlier == name);
-        if is_first {
-            req.headers_mut().set(name, value)?;
-        } else {
-            req.headers_mut().append(name, value)?;
-        }
-    }
-    Ok(())
-}
-
-fn reply(reason: Reason, status: u16, headers: &[(String, String)]) -> Response {
+fn reply(reason: Reason, status: u16) -> Response {
     info!("refused: {}", reason.name());
     count("sidegate_auth_denied_total", &[("reason", reason.name())]);
     if matches!(reason, Reason::ExternalDenied | Reason::ExternalError)
@@ -218,8 +204,7 @@ fn reply(reason: Reason, status: u16, headers: &[(String, String)]) -> Response 
     {
         debug!("no response flag: {problem}");
     }
-    let response = Response::new(status).details(reason.details());
-    headers.iter().fold(response, |response, (name, value)| response.header(name, value))
+    Response::new(status).details(reason.details())
 }
 
 /// Counts what is rare; the series is made when it is needed.

@@ -35,6 +35,10 @@ fn http(http: Value) -> Value {
     json!({"extAuthz": {"envoyExtAuthzHttp": http}})
 }
 
+fn grpc(grpc: Value) -> Value {
+    json!({"extAuthz": {"envoyExtAuthzGrpc": grpc}})
+}
+
 #[test]
 fn every_rule_names_its_place() {
     const RULE: &str = "/requestAuthentication/jwtRules/0";
@@ -42,6 +46,7 @@ fn every_rule_names_its_place() {
     const OPERATION: &str = "/authorizationPolicies/0/rules/0/to/0/operation";
     const WHEN: &str = "/authorizationPolicies/0/rules/0/when/0";
     const HTTP: &str = "/extAuthz/envoyExtAuthzHttp";
+    const GRPC: &str = "/extAuthz/envoyExtAuthzGrpc";
     let hash = "0".repeat(64);
     for (config, place, word) in [
         (json!({"apiKey": {}}), "/apiKey".to_owned(), "did you mean `apiKeys`"),
@@ -130,7 +135,20 @@ fn every_rule_names_its_place() {
         (json!({"basic": {"users": [{"name": "a:b", "sha256": hash}]}}), "/basic/users/0/name".into(), "colon"),
         (json!({"basic": {"users": [{"name": "a", "sha256": "zz"}]}}), "/basic/users/0/sha256".into(), "64"),
         (json!({"extAuthz": {}}), "/extAuthz".into(), "needed"),
-        (json!({"extAuthz": {"envoyExtAuthzGrpc": {}}}), "/extAuthz/envoyExtAuthzGrpc".into(), "not supported"),
+        (
+            json!({"extAuthz": {"envoyExtAuthzGrpc": {"service": "s"}, "envoyExtAuthzHttp": {"service": "s"}}}),
+            "/extAuthz".into(),
+            "exclude",
+        ),
+        (grpc(json!({"service": ""})), format!("{GRPC}/service"), "service is needed"),
+        (grpc(json!({"service": "s", "timeout": "0s"})), format!("{GRPC}/timeout"), "1ms"),
+        (grpc(json!({"service": "s", "statusOnError": 399})), format!("{GRPC}/statusOnError"), "400"),
+        (grpc(json!({"service": "s", "pathPrefix": "/"})), format!("{GRPC}/pathPrefix"), "unknown"),
+        (
+            grpc(json!({"service": "s", "includeRequestBodyInCheck": {}})),
+            format!("{GRPC}/includeRequestBodyInCheck"),
+            "not supported",
+        ),
         (http(json!({"service": ""})), format!("{HTTP}/service"), "service is needed"),
         (http(json!({"service": "s", "timeout": "0s"})), format!("{HTTP}/timeout"), "1ms"),
         (http(json!({"service": "s", "pathPrefix": "x"})), format!("{HTTP}/pathPrefix"), "/"),

@@ -14,8 +14,8 @@ pub struct ExtAuthz {
     pub name: String,
     /// It is asked over HTTP.
     pub envoy_ext_authz_http: Option<ExtAuthzHttp>,
-    /// Not supported yet.
-    pub envoy_ext_authz_grpc: Option<Value>,
+    /// It is asked over gRPC.
+    pub envoy_ext_authz_grpc: Option<ExtAuthzGrpc>,
 }
 
 /// An HTTP service that decides: 200 lets pass, 5xx is an error, anything else is the client's answer.
@@ -52,6 +52,29 @@ pub struct ExtAuthzHttp {
     /// Headers of the answer that the client gets with the response. Default: none.
     #[serde(default)]
     pub headers_to_downstream_on_allow: Vec<String>,
+}
+
+/// A gRPC service that decides: `envoy.service.auth.v3.Authorization`. It is told method, path, authority, addresses and
+/// all headers of a request.
+#[config]
+#[derive(Default)]
+pub struct ExtAuthzGrpc {
+    /// A cluster's name or one of its hosts.
+    pub service: String,
+    /// Looked up as `service:port` first.
+    pub port: Option<u16>,
+    /// How long an answer may take. Default 200ms.
+    pub timeout: Option<String>,
+    /// Whether a request passes when there is no answer. Default false.
+    #[serde(default)]
+    pub fail_open: bool,
+    /// What a client gets when there is no answer. Default 403.
+    pub status_on_error: Option<StatusOnError>,
+    /// Not supported yet.
+    pub include_request_body_in_check: Option<Value>,
+    /// What else the service is told: `context_extensions`.
+    #[serde(default)]
+    pub context_extensions: BTreeMap<String, String>,
 }
 
 /// A status, written as text (Istio's way) or number.

@@ -1,27 +1,23 @@
 //! Asking over HTTP: the request's method, path and chosen headers, without its body.
 
-use std::time::Duration;
+use sidegate_sdk::{Callout, Request, Result, Setup, escape_pointer};
 
-use sidegate_sdk::{Callout, Request, Result, Setup, escape_pointer, parse_duration};
-
+use super::Verdict;
+use super::edit::{Action, Edit};
 use super::headers::HeaderList;
-use super::{OnError, Verdict};
-use crate::config::{ExtAuthzHttp, StatusOnError};
+use super::target::{Target, Written};
+use crate::config::ExtAuthzHttp;
 use crate::names;
 use crate::surroundings::Surroundings;
 
 const POINTER: &str = "/extAuthz/envoyExtAuthzHttp";
-/// How long an answer may take, where nothing is written.
-const TIMEOUT: Duration = Duration::from_millis(200);
 /// Headers of a refusal that go to the client with every list.
 const ALWAYS_ON_DENY: [&str; 3] = ["www-authenticate", "proxy-authenticate", "location"];
 
 /// A compiled service.
 pub(crate) struct HttpService {
-    cluster: String,
-    timeout: Duration,
+    pub(crate) target: Target,
     path_prefix: String,
-    pub(crate) on_error: OnError,
     include: HeaderList,
     add: Vec<(String, String)>,
     upstream: HeaderList,
@@ -35,15 +31,6 @@ impl HttpService {
         if written.include_request_body_in_check.is_some() {
             setup.error(format!("{POINTER}/includeRequestBodyInCheck"), "not supported yet");
         }
-        let timeout = match written.timeout.as_deref().map(parse_duration) {
-            None => TIMEOUT,
-            Some(Ok(timeout)) if timeout >= Duration::from_millis(1) => timeout,
-            Some(other) => {
-                let problem = other.err().unwrap_or_else(|| "a timeout has at least 1ms".to_owned());
-                setup.error(format!("{POINTER}/timeout"), problem);
-                TIMEOUT
-            }
-        };
         if !(written.path_prefix.is_empty() || written.path_prefix.starts_with('/')) {
             setup.error(format!("{POINTER}/pathPrefix"), "a prefix of a path begins with /");
         }
@@ -59,12 +46,17 @@ impl HttpService {
         let downstream_on_allow = list("headersToDownstreamOnAllow", &written.headers_to_downstream_on_allow);
         let downstream_on_deny = written.headers_to_downstream_on_deny.as_ref();
         let downstream_on_deny = downstream_on_deny.map(|written| list("headersToDownstreamOnDeny", written));
+        let words = Written {
+            service: &written.service,
+            port: written.port,
+            timeout: written.timeout.as_deref(),
+            fail_open: written.fail_open,
+            status_on_error: written.status_on_error.as_ref(),
+        };
         let add = written.include_additional_headers_in_check.iter();
         Self {
-            cluster: cluster(written, of, setup),
-            timeout,
+            target: Target::compile(&words, POINTER, of, setup),
             path_prefix: written.path_prefix.trim_end_matches('/').to_owned(),
-            on_error: OnError { is_open: written.fail_open, status: status(written, setup) },
             include,
             add: add.map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect(),
             upstream,
@@ -74,18 +66,23 @@ impl HttpService {
     }
 
     pub(crate) async fn ask(&self, req: &Request) -> Result<Verdict> {
-        let answer = match self.call(req).timeout(self.timeout).send().await {
+        let answer = match self.call(req).timeout(self.target.timeout).send().await {
             Ok(answer) => answer,
             Err(problem) => return Ok(Verdict::Error(problem.to_string())),
         };
-        let chosen = |is_meant: &dyn Fn(&str) -> bool| -> Vec<(String, String)> {
-            let all = answer.headers().iter().filter(|(name, _)| names::is_writable(name));
-            all.filter(|(name, _)| is_meant(name)).cloned().collect()
+        let chosen = |action: Action, is_meant: &dyn Fn(&str) -> bool| -> Vec<Edit> {
+            let mut edits: Vec<Edit> = Vec::new();
+            for (name, value) in answer.headers().iter().filter(|(name, _)| is_meant(name)) {
+                // Of several values the first takes the place of what was there, and the others stand beside it.
+                let is_first = !edits.iter().any(|edit| edit.name == *name);
+                edits.extend(Edit::new(if is_first { action } else { Action::Append }, name, value));
+            }
+            edits
         };
         Ok(match answer.status() {
             200 => Verdict::Allow {
-                upstream: chosen(&|name| self.upstream.has(name)),
-                downstream: chosen(&|name| self.downstream_on_allow.has(name)),
+                upstream: chosen(Action::Set, &|name| self.upstream.has(name)),
+                downstream: chosen(Action::Append, &|name| self.downstream_on_allow.has(name)),
             },
             status @ 201..=499 => {
                 let is_meant = |name: &str| match &self.downstream_on_deny {
@@ -94,7 +91,7 @@ impl HttpService {
                 };
                 // What is neither an error nor a redirect says no all the same.
                 let status = if status < 300 { 403 } else { status };
-                Verdict::Deny { status, headers: chosen(&is_meant), body: answer.body().to_vec() }
+                Verdict::Deny { status, headers: chosen(Action::Append, &is_meant), body: answer.body().to_vec() }
             }
             status => Verdict::Error(format!("the answer has status {status}")),
         })
@@ -102,7 +99,7 @@ impl HttpService {
 
     fn call(&self, req: &Request) -> Callout {
         let (path, authority) = (req.path(), req.authority());
-        let mut call = Callout::to(&*self.cluster)
+        let mut call = Callout::to(&*self.target.cluster)
             .get(format!("{}{path}", self.path_prefix))
             .method(req.method())
             .authority(authority);
@@ -115,33 +112,4 @@ impl HttpService {
         }
         self.add.iter().fold(call, |call, (name, value)| call.header(name, &**value))
     }
-}
-
-fn cluster(written: &ExtAuthzHttp, of: &Surroundings, setup: &mut Setup) -> String {
-    // Istio allows `namespace/host`.
-    let host = written.service.rsplit('/').next().unwrap_or_default();
-    if host.is_empty() {
-        setup.error(format!("{POINTER}/service"), "a service is needed: a cluster's name or one of its hosts");
-    }
-    of.cluster_of(host, written.port).unwrap_or_else(|| {
-        if !host.is_empty() {
-            setup.warning(
-                format!("{POINTER}/service"),
-                format!("no cluster has `{host}` as its name or among its hosts"),
-            );
-        }
-        host.to_owned()
-    })
-}
-
-fn status(written: &ExtAuthzHttp, setup: &mut Setup) -> u16 {
-    let status = match &written.status_on_error {
-        None => return 403,
-        Some(StatusOnError::Number(status)) => Some(*status),
-        Some(StatusOnError::Text(text)) => text.parse().ok(),
-    };
-    status.filter(|status| (400..=599).contains(status)).unwrap_or_else(|| {
-        setup.error(format!("{POINTER}/statusOnError"), "a status of an error lies between 400 and 599");
-        403
-    })
 }
