@@ -10,18 +10,21 @@
 )]
 
 mod admin;
+mod auth;
 mod authority;
 mod bad_modules;
 mod command;
 mod config_push;
 mod container;
 mod durable;
+mod ext_authz;
 mod faults;
 mod filter_trace;
 mod foreign_functions;
 mod frames;
 mod grpc;
 mod grpc_callouts;
+mod grpc_service;
 mod guarded;
 mod guest;
 mod h2_origin;
@@ -40,6 +43,7 @@ mod process;
 mod properties;
 mod push;
 mod quotas;
+mod rate_limit_service;
 mod rate_limits;
 mod recovery;
 mod reload;

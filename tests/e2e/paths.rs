@@ -6,7 +6,7 @@ use sidegate_tests::{Origin, Request, Sidegate};
 use crate::setup::{fine, standard_filters};
 
 /// Spellings that some server somewhere takes for `/admin`.
-const SPELLINGS: [&str; 24] = [
+pub(crate) const SPELLINGS: [&str; 24] = [
     "/admin",
     "//admin",
     "///admin",

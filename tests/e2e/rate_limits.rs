@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use sidegate_tests::h2::Http2Client;
 use sidegate_tests::{Request, Sidegate};
 
 use crate::setup::{config, fine, standard_filters};
@@ -15,21 +16,25 @@ fn limited(origin: &sidegate_tests::Origin, filter: &str) -> Sidegate {
 #[test]
 fn exactly_as_many_pass_as_there_are_tokens() {
     let origin = fine();
-    let sidegate = limited(&origin, "tokenBucket: {maxTokens: 100, fillInterval: 1h}");
-    let passed = AtomicUsize::new(0);
+    let sidegate = limited(&origin, "tokenBucket: {maxTokens: 1000, fillInterval: 1h}");
+    let (passed, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
-        for _ in 0..8 {
+        // So many connections reach both workers, and each has a hundred requests under way.
+        for _ in 0..20 {
             scope.spawn(|| {
-                for _ in 0..40 {
-                    // A connection each: both workers get their share.
-                    let status = sidegate.get("/").status;
-                    assert!(status == 200 || status == 429, "{status}");
-                    passed.fetch_add(usize::from(status == 200), Ordering::Relaxed);
+                let mut client = Http2Client::connect(sidegate.address("inbound")).unwrap();
+                let batch = vec![Request::get("/"); 100];
+                for answer in (0..5).flat_map(|_| client.send_all(&batch).unwrap()) {
+                    match answer.unwrap().status {
+                        200 => passed.fetch_add(1, Ordering::Relaxed),
+                        429 => refused.fetch_add(1, Ordering::Relaxed),
+                        other => panic!("{other}"),
+                    };
                 }
             });
         }
     });
-    assert_eq!((passed.load(Ordering::Relaxed), origin.request_count()), (100, 100));
+    assert_eq!((passed.into_inner(), refused.into_inner(), origin.request_count()), (1000, 9000, 1000));
 }
 
 #[test]

@@ -32,6 +32,13 @@ pub(crate) fn logged(listener: &str, upstream: impl Display, cluster: &str) -> S
     standard_filters() + &config(&format!("{listener}{chain}"), upstream, cluster)
 }
 
+/// One of these configurations with a filter at the front of its chain, and further clusters, written as
+/// `{name: x, ...}`.
+pub(crate) fn with_filter(logged: &str, filter: &str, clusters: &str) -> String {
+    let text = logged.replace("filters: [", &format!("filters: [{filter}, "));
+    text.replace("clusters: [", &format!("clusters: [{clusters}, "))
+}
+
 /// What a configuration with standard filters begins with: a folder in which compiled code outlives one proxy.
 pub(crate) fn standard_filters() -> String {
     format!("stateDir: {}/e2e-state\n", env!("CARGO_TARGET_TMPDIR"))
