@@ -108,13 +108,14 @@ fn keys_and_passwords_are_asked_for_by_their_challenges() {
     assert_eq!(users, ["ci", "eve"]);
 }
 
-/// As a module of its own the filter has its CPU time measured, which the one inside the binary has not.
+/// As a module of its own the filter has its CPU time bounded, which the one inside the binary has not; a check of ES384
+/// in the filter itself takes more.
 #[test]
 fn the_host_checks_signatures_within_the_cpu_time_of_a_hook() {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/filters/auth.wasm");
     let module = fs::read(module).expect("run `cargo xtask build` first");
     let origin = fine();
-    let plugin = "plugins: [{name: jwt, url: \"file:auth.wasm\", limits: {cpuPerCall: 3ms}}]\n";
+    let plugin = "plugins: [{name: jwt, url: \"file:auth.wasm\", limits: {cpuPerCall: 2ms}}]\n";
     let chain = format!(", filters: [{{plugin: jwt, config: {{{}}}}}]", inline());
     let text = standard_filters() + plugin + &config(&chain, &origin, "");
     let sidegate = Sidegate::configured(&text).with_file("auth.wasm", module).with_workers(1).start();
