@@ -126,10 +126,17 @@ fn kind(path: &[u8]) -> Option<Kind> {
         ("connection", "id") | ("upstream", "request_attempt_count") => Kind::Uint,
         ("connection", "mtls") => Kind::Bool,
         ("upstream", "locality") => Kind::Message,
+        // Istio's words: an object, and its fields as text.
+        ("filter_state", name) if is_peer(name) => Kind::Text,
         ("filter_state", _) => Kind::Bytes,
         ("xds", name) if name.ends_with("_metadata") => Kind::Message,
         _ => Kind::Text,
     })
+}
+
+fn is_peer(name: &str) -> bool {
+    let object = name.split('\0').next().unwrap_or_default();
+    matches!(object, "downstream_peer" | "upstream_peer")
 }
 
 fn property(view: &View, path: &[u8], open: Open) -> Option<Vec<u8>> {
