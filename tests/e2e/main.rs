@@ -12,6 +12,7 @@
 mod admin;
 mod authority;
 mod bad_modules;
+mod collector;
 mod command;
 mod config_push;
 mod container;
@@ -52,6 +53,8 @@ mod signed;
 mod slow_peers;
 mod smuggling;
 mod sources;
+mod telemetry;
+mod telemetry_spans;
 mod upgrades;
 mod upstream_faults;
 mod versions;

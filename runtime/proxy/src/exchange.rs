@@ -51,12 +51,12 @@ use self::chain::{Chain, Step};
 use self::conduct::Watch;
 use self::head::RequestHead;
 use self::mirror::Copies;
-use self::peer::Introduction;
+use self::peer::{Introduces, Introduction};
 use self::reply::{Failure, Reply};
 use self::source::Source;
 use self::span::Span;
 use self::view::{ConnectionFacts, Facts, View, Waiter};
-use crate::snapshot::{Cluster, Direction as Side, Listener};
+use crate::snapshot::{Cluster, Listener};
 use crate::telemetry::flags::Flags;
 use crate::upstream;
 use crate::worker::env::Env;
@@ -102,15 +102,6 @@ pub struct Exchange {
     pub grpc: bool,
     head_request: bool,
     introduces: Introduces,
-}
-
-/// To whom we say which workload this proxy stands beside.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Introduces {
-    Nobody,
-    /// The client, which has introduced itself.
-    Client,
-    Upstream,
 }
 
 // Boxing of rare branches keeps the future of an exchange small: it is moved several times for every request.
@@ -232,17 +223,10 @@ impl Exchange {
         for filter in chosen {
             if let Some(wishes) = filter.slot.wishes() {
                 if wishes.introductions && introduces == Introduces::Nobody {
-                    introduces = Self::meet(worker, listener, key, introduction.as_deref());
+                    introduces = worker.with_env(|env| peer::meet(env, key, introduction.as_deref()));
                 }
                 if let Some(rule) = wishes.spans.as_ref().and_then(|rules| rules.of(listener.direction)) {
-                    worker.with_env(|env| {
-                        let Env { views, clusters, rng, .. } = env;
-                        if let Some(view) = views.get_mut(key as usize)
-                            && view.span.is_none()
-                        {
-                            view.span = Some(Span::begin(&view.request.headers, rule.clone(), clusters, || rng.draw()));
-                        }
-                    });
+                    worker.with_env(|env| Span::begin_for(env, key, rule));
                 }
             }
             chain.push(worker.index, filter);
@@ -263,23 +247,6 @@ impl Exchange {
             head_request,
             introduces,
         })
-    }
-
-    /// Proxies of a mesh tell each other of their workloads: notes what the client's said, and whom to answer.
-    fn meet(worker: &Worker, listener: &Listener, key: StreamKey, introduction: Option<&Introduction>) -> Introduces {
-        match (listener.direction, introduction) {
-            (Side::Outbound, _) => Introduces::Upstream,
-            (Side::Inbound, None) => Introduces::Nobody,
-            (Side::Inbound, Some(introduction)) => {
-                worker.with_env(|env| {
-                    let peer = env.peers.meet(introduction);
-                    if let Some(view) = env.view(key) {
-                        view.facts.downstream_peer = peer;
-                    }
-                });
-                Introduces::Client
-            }
-        }
     }
 
     fn request_pump(self: &Rc<Self>, source: Source) -> Result<Pump, Source> {
@@ -452,12 +419,7 @@ impl Exchange {
             if self.introduces == Introduces::Upstream {
                 peers.stamp(request.headers_mut());
             }
-            if let Some(span) = &mut view.span {
-                if let Some(decided) = view.steering.read(b"sidegate.trace.sampled") {
-                    span.decide(decided == "true");
-                }
-                span.inject(request.headers_mut(), rng.draw());
-            }
+            view.pass_span_on(request.headers_mut(), rng.draw());
             Ok(request)
         })
     }

@@ -8,6 +8,7 @@ pub mod env;
 pub mod foreign;
 pub mod node;
 pub mod plugins;
+pub mod rng;
 pub mod thread;
 pub mod wishes;
 

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use sidegate_wasm_host::StreamKey;
 
 use crate::protobuf::{self, Value};
-use crate::snapshot::Node;
+use crate::snapshot::{Direction, Node};
+use crate::worker::env::Env;
 
 /// A base64 text of a protobuf `Struct`.
 pub const METADATA: HeaderName = HeaderName::from_static("x-envoy-peer-metadata");
@@ -130,6 +132,29 @@ fn kind_of(value: &[u8], kind: u64) -> Option<&[u8]> {
         }
     });
     found
+}
+
+/// To whom we say which workload this proxy stands beside.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Introduces {
+    Nobody,
+    /// The client, which has introduced itself.
+    Client,
+    Upstream,
+}
+
+/// Notes what the client's proxy said in an exchange that begins, and whom to answer.
+pub fn meet(env: &mut Env, key: StreamKey, introduction: Option<&Introduction>) -> Introduces {
+    let peer = introduction.and_then(|introduction| env.peers.meet(introduction));
+    let Some(view) = env.view(key) else { return Introduces::Nobody };
+    match (view.facts.listener.direction, introduction) {
+        (Direction::Outbound, _) => Introduces::Upstream,
+        (Direction::Inbound, None) => Introduces::Nobody,
+        (Direction::Inbound, Some(_)) => {
+            view.facts.downstream_peer = peer;
+            Introduces::Client
+        }
+    }
 }
 
 /// The peers that a worker has met, and what it says of itself.

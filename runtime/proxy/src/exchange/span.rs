@@ -8,6 +8,7 @@ mod rules;
 use std::sync::Arc;
 
 use http::header::HeaderMap;
+use sidegate_wasm_host::StreamKey;
 
 pub use self::context::SpanContext;
 pub use self::record::{CalloutSpan, Recording};
@@ -17,6 +18,10 @@ use super::view::View;
 use crate::snapshot::Clusters;
 use crate::snapshot::provider::Collector;
 use crate::upstream::{Answer, Trace};
+use crate::worker::env::Env;
+
+/// Header fields as guests give them.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The span of one exchange.
 #[derive(Debug)]
@@ -30,8 +35,16 @@ pub struct Span {
 }
 
 impl Span {
+    /// Begins the span of an exchange, unless another filter has begun it.
+    pub fn begin_for(env: &mut Env, key: StreamKey, rule: &Rule) {
+        let Env { views, clusters, rng, .. } = env;
+        if let Some(view) = views.get_mut(key as usize).filter(|view| view.span.is_none()) {
+            view.span = Some(Self::begin(&view.request.headers, rule.clone(), clusters, || rng.draw()));
+        }
+    }
+
     /// Begins the span: a child of what the client sent, else the first of a trace.
-    pub fn begin(headers: &HeaderMap, rule: Rule, clusters: &Clusters, draw: impl FnMut() -> u64) -> Self {
+    fn begin(headers: &HeaderMap, rule: Rule, clusters: &Clusters, draw: impl FnMut() -> u64) -> Self {
         let context = SpanContext::begin(headers, rule.percentage, draw);
         let collector = rule.provider.as_deref().and_then(|name| clusters.collector(name)).cloned();
         let mut span = Self { context, rule, collector, recording: None };
@@ -40,7 +53,7 @@ impl Span {
     }
 
     /// A filter decided whether this exchange is drawn.
-    pub fn decide(&mut self, sampled: bool) {
+    fn decide(&mut self, sampled: bool) {
         if self.context.sampled != sampled {
             self.context.sampled = sampled;
             self.record_if_drawn();
@@ -52,7 +65,7 @@ impl Span {
     }
 
     /// Writes the context for one attempt: a span of its own when it is collected, else this one.
-    pub fn inject(&mut self, headers: &mut HeaderMap, id: u64) {
+    fn inject(&mut self, headers: &mut HeaderMap, id: u64) {
         let id = match &mut self.recording {
             Some(recording) => recording.attempt(id),
             None => self.context.id,
@@ -75,20 +88,43 @@ impl Span {
         }
     }
 
-    /// A callout of this exchange: its own context, and what is told of it when it is over.
-    pub fn callout(&self, id: u64, cluster: &str) -> (SpanContext, Option<Box<CalloutSpan>>) {
-        match (&self.recording, &self.collector) {
-            (Some(_), Some(collector)) => {
-                let context = self.context.child(id);
-                let told = CalloutSpan::begin(context, cluster.to_owned(), collector.clone());
-                (context, Some(Box::new(told)))
-            }
-            _ => (self.context, None),
-        }
+    /// A callout of this exchange: writes the context, and begins what is told of it.
+    pub fn callout(&self, id: u64, cluster: &str, headers: &mut Pairs) -> Option<Box<CalloutSpan>> {
+        let (Some(_), Some(collector)) = (&self.recording, &self.collector) else {
+            self.pass_on(headers);
+            return None;
+        };
+        let context = self.context.child(id);
+        let is_ours = write(&context, headers);
+        is_ours.then(|| Box::new(CalloutSpan::begin(context, cluster.to_owned(), collector.clone())))
+    }
+
+    /// Writes the context into a callout that has no span of its own.
+    pub fn pass_on(&self, headers: &mut Pairs) {
+        write(&self.context, headers);
     }
 }
 
+/// `false`: the guest has said itself which span it means.
+fn write(context: &SpanContext, headers: &mut Pairs) -> bool {
+    let is_said = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"traceparent"));
+    if !is_said {
+        headers.push((b"traceparent".to_vec(), context.traceparent(context.id).to_vec()));
+    }
+    !is_said
+}
+
 impl View {
+    /// Writes the context for an attempt that begins; a filter may have decided by now whether it is drawn.
+    pub fn pass_span_on(&mut self, headers: &mut HeaderMap, id: u64) {
+        if let Some(span) = &mut self.span {
+            if let Some(decided) = self.steering.read(b"sidegate.trace.sampled") {
+                span.decide(decided == "true");
+            }
+            span.inject(headers, id);
+        }
+    }
+
     /// The spans of this exchange, which is over, and where they go.
     pub fn told_spans(&mut self) -> Option<(Arc<Collector>, Vec<crate::telemetry::spans::Span>)> {
         let span = self.span.take()?;

@@ -26,6 +26,7 @@ use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
 use crate::telemetry::spans::Spans;
 use crate::worker::allowance::Allowance;
 use crate::worker::breaker::Health;
+pub use crate::worker::rng::Rng;
 use crate::worker::wishes::WishList;
 use crate::worker::{foreign, node};
 
@@ -158,17 +159,9 @@ pub enum Intent {
         span: Option<Box<CalloutSpan>>,
     },
     /// A gRPC call or stream.
-    Grpc {
-        tag: u64,
-        id: u32,
-        call: Box<GrpcCallout>,
-    },
+    Grpc { tag: u64, id: u32, call: Box<GrpcCallout> },
     /// What a guest does with one that it began.
-    GrpcStep {
-        tag: u64,
-        id: u32,
-        step: GrpcStep,
-    },
+    GrpcStep { tag: u64, id: u32, step: GrpcStep },
     /// A queue has an item for the VM of this identity.
     QueueReady { owner: u64, queue: u32 },
     /// `sidegate_timer`: one call back after the delay.
@@ -360,11 +353,8 @@ impl Host for Box<Env> {
         let mut told = None;
         if let Some(view) = stream.and_then(|key| self.view(key)) {
             view.asked.called_out = true;
-            let is_own = |(name, _): &(Vec<u8>, Vec<u8>)| name.eq_ignore_ascii_case(b"traceparent");
-            if let Some(span) = view.span.as_ref().filter(|_| !call.headers.iter().any(is_own)) {
-                let (context, span) = span.callout(drawn, &call.cluster);
-                call.headers.push((b"traceparent".to_vec(), context.traceparent(context.id).to_vec()));
-                told = span;
+            if let Some(span) = &view.span {
+                told = span.callout(drawn, &call.cluster, &mut call.headers);
             }
         }
         self.outbox.push(Intent::Callout { tag: spec.tag, id, call, span: told });
@@ -376,13 +366,17 @@ impl Host for Box<Env> {
         spec: &VmSpec,
         id: u32,
         stream: Option<StreamKey>,
-        call: GrpcCallout,
+        mut call: GrpcCallout,
     ) -> Result<(), Status> {
         if self.clusters.find(&call.cluster).is_none() {
             return Err(Status::ParseFailure);
         }
         if let Some(view) = stream.and_then(|key| self.view(key)) {
             view.asked.called_out = true;
+            // A stream may outlive its exchange: its calls belong to the exchange's own span.
+            if let Some(span) = &view.span {
+                span.pass_on(&mut call.metadata);
+            }
         }
         self.outbox.push(Intent::Grpc { tag: spec.tag, id, call: Box::new(call) });
         Ok(())
@@ -490,28 +484,4 @@ pub fn identity(worker: usize, tag: u64) -> u64 {
 /// The inverse of [`identity`].
 pub fn split_identity(identity: u64) -> (usize, u64) {
     ((identity >> 48) as usize, identity & 0xffff_ffff_ffff)
-}
-
-/// A fast generator for choices that need not be secret (xorshift64*), seeded from the system.
-#[derive(Debug)]
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn from_entropy() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        Self(RandomState::new().hash_one(0) | 1)
-    }
-
-    /// The next 64 bits.
-    pub fn draw(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    /// A number below `bound`; 0 for a bound of 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.draw()) * bound as u128) >> 64) as usize
-    }
 }

@@ -26,13 +26,7 @@ impl Drop for Open {
 }
 
 impl VmSlot {
-    pub(super) fn callout(
-        self: Rc<Self>,
-        worker: &Rc<Worker>,
-        id: u32,
-        call: Callout,
-        span: Option<Box<CalloutSpan>>,
-    ) {
+    pub(super) fn callout(self: Rc<Self>, worker: &Rc<Worker>, id: u32, call: Callout, span: Option<Box<CalloutSpan>>) {
         let Some(vm) = self.current() else { return };
         let worker = worker.clone();
         tokio::task::spawn_local(async move {
