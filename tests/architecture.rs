@@ -24,9 +24,14 @@ const WORKER_ROOMS: [&str; 4] = ["worker", "downstream", "exchange", "upstream"]
 /// The rooms that change what workers run.
 const CONTROL_ROOMS: [&str; 2] = ["control", "admin"];
 /// What a file of a worker room may do although it blocks, and why that never holds a request up.
-const BLOCKING: [(&str, &str, &str); 3] = [
+const BLOCKING: [(&str, &str, &str); 4] = [
     ("worker/thread.rs", "block_on", "the entry point of the thread, where its runtime is entered"),
     ("worker/breaker.rs", "Mutex", "the record of faults, written when a VM has ended and read when one is made"),
+    (
+        "worker/wishes.rs",
+        "Mutex",
+        "what plugins asked for: written when they are configured, read when a VM takes its place",
+    ),
     ("worker/env.rs", "Mutex", "quotas of metric series, asked once per new series and never on the path of a request"),
 ];
 /// Rooms of the exchange that hold values only, which upstream takes and gives.
@@ -112,7 +117,7 @@ fn a_request_flows_one_way() {
 
 #[test]
 fn telemetry_is_used_by_all_and_uses_none() {
-    let values: [&[&str]; 2] = [&["crate", "snapshot"], &["crate", "exchange", "view"]];
+    let values: [&[&str]; 3] = [&["crate", "snapshot"], &["crate", "exchange", "view"], &["crate", "protobuf"]];
     let allowed = |path: &Path| values.iter().any(|value| path.starts_with(value));
     holds("telemetry only renders what it is handed", &rooms_used_by(&["telemetry"], allowed));
 }

@@ -176,6 +176,12 @@ impl<F: crate::Filter> Filter<F> {
         self.world.with(|state| state.series.iter().map(|(_, name)| name.clone()).collect())
     }
 
+    /// What the filter told `sidegate_span` last.
+    #[must_use]
+    pub fn spans(&self) -> Option<String> {
+        self.world.with(|state| state.spans.clone())
+    }
+
     /// Lets time pass: timers fire, ticks run and their callouts are answered.
     pub fn advance(&self, time: Duration) {
         self.enter();

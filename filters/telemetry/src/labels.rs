@@ -4,24 +4,9 @@ use std::borrow::Cow;
 
 use sidegate_sdk::properties;
 
+use crate::direction::Direction;
+
 const UNKNOWN: &str = "unknown";
-
-/// Where the listener stands, as seen from the workload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Requests come to the workload: it is the destination.
-    Inbound,
-    /// Requests leave the workload: it is the source.
-    Outbound,
-}
-
-impl Direction {
-    /// From `xds.listener_direction`; what is not said is inbound.
-    #[must_use]
-    pub fn from_property(value: Option<i64>) -> Self {
-        if value == Some(2) { Self::Outbound } else { Self::Inbound }
-    }
-}
 
 /// The workload that this proxy stands beside; what is not known is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,6 +70,10 @@ pub struct Facts<'f> {
     pub peer_principal: &'f str,
     /// Our own, or empty.
     pub own_principal: &'f str,
+    /// What the other side's proxy said of its workload, `key=value` joined by commas, or empty.
+    pub peer: &'f str,
+    /// Values of labels that an operator added.
+    pub values: &'f [Cow<'f, str>],
 }
 
 impl Facts<'_> {
@@ -96,18 +85,27 @@ impl Facts<'_> {
         out.push(self.is_mtls.map_or(2, u8::from));
         out.extend_from_slice(&self.status.to_le_bytes());
         out.extend_from_slice(&grpc.to_le_bytes());
-        for text in [self.flags, self.authority, self.peer_principal, self.own_principal] {
+        for text in [self.flags, self.authority, self.peer_principal, self.own_principal, self.peer] {
             out.extend_from_slice(text.as_bytes());
             out.push(0);
         }
+        for value in self.values {
+            out.extend_from_slice(value.as_bytes());
+            out.push(0);
+        }
+    }
+
+    /// The same without what a client or a peer can choose freely.
+    #[must_use]
+    pub fn collapsed(&self) -> Self {
+        Self { authority: "", peer_principal: "", peer: "", values: &[], ..*self }
     }
 
     /// All labels of Istio's request metrics.
     #[must_use]
     pub fn labels<'l>(&'l self, own: &'l Workload) -> Vec<(&'static str, Cow<'l, str>)> {
-        let peer_namespace = namespace_of(self.peer_principal);
-        let peer = Side { namespace: peer_namespace, principal: self.peer_principal, workload: None };
-        let here = Side { namespace: &own.namespace, principal: self.own_principal, workload: Some(own) };
+        let peer = Side::of_peer(self.peer, self.peer_principal);
+        let here = Side::of_workload(own, self.own_principal);
         let (reporter, source, destination) = match self.direction {
             Direction::Inbound => ("destination", peer, here),
             Direction::Outbound => ("source", here, peer),
@@ -119,7 +117,10 @@ impl Facts<'_> {
         let service_namespace = match self.direction {
             Direction::Inbound => &own.namespace,
             // `name.namespace.svc.cluster.local` is the only host name that tells.
-            Direction::Outbound => parts.next().filter(|_| !is_address && parts.next() == Some("svc")).unwrap_or(""),
+            Direction::Outbound => {
+                let named = parts.next().filter(|_| !is_address && parts.next() == Some("svc"));
+                named.unwrap_or(peer.namespace)
+            }
         };
         let grpc_status = match self.grpc_status {
             Some(Some(status)) => status.to_string(),
@@ -132,25 +133,25 @@ impl Facts<'_> {
         };
         vec![
             ("reporter", reporter.into()),
-            ("source_workload", known(source.own(|own| &own.name))),
-            ("source_canonical_service", known(source.own(|own| &own.canonical_service))),
-            ("source_canonical_revision", known(source.own(|own| &own.canonical_revision))),
+            ("source_workload", known(source.workload)),
+            ("source_canonical_service", known(source.canonical_service)),
+            ("source_canonical_revision", known(source.canonical_revision)),
             ("source_workload_namespace", known(source.namespace)),
             ("source_principal", known(source.principal)),
-            ("source_app", known(source.own(|own| &own.app))),
-            ("source_version", known(source.own(|own| &own.version))),
-            ("source_cluster", known(source.own(|own| &own.cluster))),
-            ("destination_workload", known(destination.own(|own| &own.name))),
+            ("source_app", known(source.app)),
+            ("source_version", known(source.version)),
+            ("source_cluster", known(source.cluster)),
+            ("destination_workload", known(destination.workload)),
             ("destination_workload_namespace", known(destination.namespace)),
             ("destination_principal", known(destination.principal)),
-            ("destination_app", known(destination.own(|own| &own.app))),
-            ("destination_version", known(destination.own(|own| &own.version))),
+            ("destination_app", known(destination.app)),
+            ("destination_version", known(destination.version)),
             ("destination_service", known(service)),
-            ("destination_canonical_service", known(destination.own(|own| &own.canonical_service))),
-            ("destination_canonical_revision", known(destination.own(|own| &own.canonical_revision))),
+            ("destination_canonical_service", known(destination.canonical_service)),
+            ("destination_canonical_revision", known(destination.canonical_revision)),
             ("destination_service_name", known(name)),
             ("destination_service_namespace", known(service_namespace)),
-            ("destination_cluster", known(destination.own(|own| &own.cluster))),
+            ("destination_cluster", known(destination.cluster)),
             ("request_protocol", if self.grpc_status.is_some() { "grpc" } else { "http" }.into()),
             ("response_code", self.status.to_string().into()),
             ("grpc_response_status", grpc_status.into()),
@@ -160,16 +161,51 @@ impl Facts<'_> {
     }
 }
 
-#[derive(Clone, Copy)]
+/// One end of a request; what is not known is empty.
+#[derive(Clone, Copy, Default)]
 struct Side<'s> {
+    workload: &'s str,
     namespace: &'s str,
     principal: &'s str,
-    workload: Option<&'s Workload>,
+    app: &'s str,
+    version: &'s str,
+    cluster: &'s str,
+    canonical_service: &'s str,
+    canonical_revision: &'s str,
 }
 
 impl<'s> Side<'s> {
-    fn own(&self, field: impl Fn(&'s Workload) -> &'s str) -> &'s str {
-        self.workload.map_or("", field)
+    fn of_workload(own: &'s Workload, principal: &'s str) -> Self {
+        Self {
+            workload: &own.name,
+            namespace: &own.namespace,
+            principal,
+            app: &own.app,
+            version: &own.version,
+            cluster: &own.cluster,
+            canonical_service: &own.canonical_service,
+            canonical_revision: &own.canonical_revision,
+        }
+    }
+
+    fn of_peer(told: &'s str, principal: &'s str) -> Self {
+        let mut side = Self { principal, ..Self::default() };
+        for (key, value) in told.split(',').filter_map(|pair| pair.split_once('=')) {
+            match key {
+                "workload" => side.workload = value,
+                "namespace" => side.namespace = value,
+                "app" => side.app = value,
+                "version" => side.version = value,
+                "cluster" => side.cluster = value,
+                "service" => side.canonical_service = value,
+                "revision" => side.canonical_revision = value,
+                _ => {}
+            }
+        }
+        // A certificate proves what the other end only says.
+        let proven = namespace_of(principal);
+        side.namespace = if proven.is_empty() { side.namespace } else { proven };
+        side
     }
 }
 

@@ -1,28 +1,40 @@
-//! `builtin:telemetry`: Istio's request metrics, and access logs where they are asked for.
+//! `builtin:telemetry`: Istio's request metrics, access logs where they are asked for, and how requests are traced.
 //!
 //! All work is done when an exchange is over: no request or response hook is exported. [`config`] is the written form,
-//! [`labels`] says what an exchange is counted under as plain Rust, `series` keeps the metrics, `access_log` asks the
-//! host to write lines. A host without `sidegate_access_log` gets the metrics only.
+//! [`labels`] says what an exchange is counted under as plain Rust, `overrides` what an operator changed of that,
+//! `series` keeps the metrics; `access_log` and `tracing` tell the host what to write and to draw. A host without our
+//! foreign functions gets the metrics only.
 #![forbid(unsafe_code)]
 
 mod access_log;
 pub mod config;
+pub mod direction;
+mod expression;
 mod flags;
 pub mod labels;
+mod overrides;
+mod providers;
 mod series;
+mod tracing;
 
-use sidegate_sdk::{Filter, LogView, Result, Setup, filter};
+use std::borrow::Cow;
 
-use crate::access_log::AccessLog;
+use sidegate_sdk::{Filter, LogView, Result, Setup, filter, foreign};
+
+use crate::access_log::AccessLogs;
 use crate::config::TelemetryConfig;
-use crate::labels::{Direction, Facts, Workload};
-use crate::series::Series;
+use crate::direction::{BySide, Direction};
+use crate::labels::{Facts, Workload};
+use crate::overrides::Plan;
+use crate::providers::Providers;
+use crate::series::{Measured, Series};
 
 /// The filter: who we are, what was counted, and the logs.
 pub struct Telemetry {
     workload: Workload,
+    plans: BySide<Plan>,
     series: Series,
-    logs: Vec<AccessLog>,
+    logs: AccessLogs,
 }
 
 #[filter]
@@ -30,20 +42,26 @@ impl Filter for Telemetry {
     type Config = TelemetryConfig;
 
     fn configure(config: TelemetryConfig, setup: &mut Setup) -> Result<Self> {
-        config.refuse_unsupported(setup);
-        let logs = AccessLog::open_all(&config.access_logging, setup);
-        Ok(Self { workload: Workload::of_host(), series: Series::default(), logs })
+        let providers = Providers::of_host();
+        let logs = AccessLogs::open(&config.access_logging, &providers, setup);
+        tracing::define(&config.tracing, &providers, setup);
+        if !config.peer_metadata.disabled {
+            // Elsewhere a filter of the host's own does it, or nobody.
+            let _ = foreign("sidegate_peer_metadata", b"");
+        }
+        let plans = Plan::compile(&config.metrics, setup);
+        Ok(Self { workload: Workload::of_host(), plans, series: Series::new(), logs })
     }
 
     fn log(&self, view: &LogView<'_>) {
-        self.count(view);
-        self.logs.iter().for_each(AccessLog::write_line);
+        let direction = Direction::from_property(view.int("xds\0listener_direction"));
+        self.count(view, direction);
+        self.logs.write(direction);
     }
 }
 
 impl Telemetry {
-    fn count(&self, view: &LogView<'_>) {
-        let direction = Direction::from_property(view.int("xds\0listener_direction"));
+    fn count(&self, view: &LogView<'_>, direction: Direction) {
         let authority = view.request_header(":authority");
         let content_type = view.request_header("content-type");
         let is_grpc = content_type.is_some_and(|value| value.starts_with("application/grpc"));
@@ -51,7 +69,7 @@ impl Telemetry {
             Direction::Inbound => view.bool("connection\0mtls"),
             Direction::Outbound => None,
         };
-        let (peer, own) = match direction {
+        let (peer_principal, own_principal) = match direction {
             // Without mutual TLS there is no peer certificate to ask for.
             Direction::Inbound if is_mtls != Some(true) => (None, None),
             Direction::Inbound => {
@@ -61,6 +79,13 @@ impl Telemetry {
                 (view.text("upstream\0uri_san_peer_certificate"), view.text("upstream\0uri_san_local_certificate"))
             }
         };
+        let peer = match direction {
+            Direction::Inbound => view.text("filter_state\0downstream_peer"),
+            Direction::Outbound => view.text("filter_state\0upstream_peer"),
+        };
+        let plan = self.plans.of(direction);
+        let values = plan.values.iter().map(|value| value.text(view).unwrap_or(Cow::Borrowed("unknown")));
+        let values: Vec<Cow<'_, str>> = values.collect();
         let flag = view.text("sidegate.response_flag").filter(|flag| !flag.is_empty());
         let flags = flag.unwrap_or_else(|| flags::text(view.int("response\0flags").unwrap_or(0)));
         let facts = Facts {
@@ -70,9 +95,20 @@ impl Telemetry {
             grpc_status: is_grpc.then(|| view.int("response\0grpc_status")),
             flags: &flags,
             is_mtls,
-            peer_principal: peer.as_deref().unwrap_or_default(),
-            own_principal: own.as_deref().unwrap_or_default(),
+            peer_principal: peer_principal.as_deref().unwrap_or_default(),
+            own_principal: own_principal.as_deref().unwrap_or_default(),
+            peer: peer.as_deref().unwrap_or_default(),
+            values: &values,
         };
-        self.series.count(&facts, &self.workload, view.duration());
+        let number = |path: &str| view.int(path).and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+        let messages =
+            |name: &str| number(&format!("filter_state\0envoy.filters.http.grpc_stats\0{name}_message_count"));
+        let measured = Measured {
+            duration: view.duration(),
+            request_bytes: number("request\0total_size"),
+            response_bytes: number("response\0total_size"),
+            messages: is_grpc.then(|| (messages("request"), messages("response"))),
+        };
+        self.series.count(&facts, &self.workload, plan, &measured);
     }
 }

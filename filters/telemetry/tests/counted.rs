@@ -104,33 +104,105 @@ fn one_set_of_labels_is_defined_once() {
     for _ in 0..3 {
         filter.get("/").run();
     }
-    let metrics = filter.metrics();
-    assert_eq!(metrics.len(), 2);
+    let metrics: Vec<_> = filter.metrics().into_iter().filter(|series| series.contains('{')).collect();
+    let names: Vec<_> = metrics.iter().filter_map(|series| Some(series.split_once('{')?.0)).collect();
+    let wanted =
+        ["istio_requests_total", "istio_request_duration_milliseconds", "istio_request_bytes", "istio_response_bytes"];
+    assert_eq!(names, wanted);
     assert!(metrics.iter().all(|series| filter.metric(series) == Some(3)), "{metrics:?}");
 }
 
 #[test]
-fn access_logs_are_written_where_they_are_on() {
-    let config = r#"{"accessLogging": [{}, {"disabled": true}, {"providers": [{"name": "otel"}]},
-        {"providers": [{"name": "envoy"}], "format": "%RESPONSE_CODE%\n"}]}"#;
+fn peers_are_named_by_what_their_proxies_say() {
+    let told = "workload=front-v2,namespace=web,app=front,version=v2,service=front,revision=v2,cluster=us";
+    let filter: Filter<Telemetry> = workload(Host::new()).configure("").unwrap();
+    let get = || filter.get("/").header(":authority", "cart");
+    get().property(["filter_state", "downstream_peer"], told).run();
+    has(
+        &counted(&filter)[0],
+        &[
+            ("source_workload", "front-v2"),
+            ("source_workload_namespace", "web"),
+            ("source_app", "front"),
+            ("source_version", "v2"),
+            ("source_canonical_service", "front"),
+            ("source_cluster", "us"),
+            ("destination_workload", "shop-v1"),
+        ],
+    );
+    get().property(["filter_state", "upstream_peer"], told).property(["xds", "listener_direction"], 2).run();
+    let outbound =
+        [("destination_workload", "front-v2"), ("destination_service_namespace", "web"), ("reporter", "source")];
+    has(&counted(&filter)[1], &outbound);
+}
+
+#[test]
+fn grpc_messages_are_counted() {
+    let filter = Filter::<Telemetry>::configure("{}").unwrap();
+    let stats = |name| ["filter_state", "envoy.filters.http.grpc_stats", name];
+    filter
+        .post("/s/m")
+        .header("content-type", "application/grpc")
+        .property(stats("request_message_count"), 2)
+        .property(stats("response_message_count"), 5)
+        .run();
+    let value = |name: &str| {
+        let all = filter.metrics();
+        all.iter().find(|series| series.starts_with(name)).and_then(|series| filter.metric(series))
+    };
+    assert_eq!(value("istio_request_messages_total{"), Some(2));
+    assert_eq!(value("istio_response_messages_total{"), Some(5));
+}
+
+#[test]
+fn labels_and_metrics_are_what_overrides_say() {
+    let config = r#"{"metrics": [{"providers": [{"name": "prometheus"}], "overrides": [
+        {"tagOverrides": {"source_principal": {"operation": "REMOVE"}, "method": {"value": "request.method"},
+                          "response_code": {"value": "\"hidden\""}}},
+        {"match": {"metric": "REQUEST_SIZE"}, "disabled": true},
+        {"match": {"metric": "REQUEST_COUNT", "mode": "CLIENT"}, "disabled": true}]}]}"#;
     let filter = Filter::<Telemetry>::configure(config).unwrap();
-    assert_eq!(filter.get("/").run().access_logs(), [1, 2]);
-    let silent = Filter::<Telemetry>::configure("{}").unwrap();
-    assert!(silent.get("/").run().access_logs().is_empty());
+    filter.get("/").run();
+    has(&counted(&filter)[0], &[("method", "GET"), ("response_code", "hidden"), ("destination_principal", "unknown")]);
+    assert!(!counted(&filter)[0].contains("source_principal"));
+    assert!(!filter.metrics().iter().any(|series| series.starts_with("istio_request_bytes")));
+    filter.get("/").property(["xds", "listener_direction"], 2).run();
+    assert_eq!(counted(&filter).len(), 1, "requests are not counted for clients");
 }
 
 #[test]
-fn a_host_without_access_logs_still_counts() {
-    let filter: Filter<Telemetry> = Host::foreign().configure(r#"{"accessLogging": [{}]}"#).unwrap();
-    let outcome = filter.get("/").run();
-    assert!(outcome.access_logs().is_empty());
-    assert_eq!(counted(&filter).len(), 1);
+fn more_labels_than_the_host_takes_become_unknown() {
+    let filter: Filter<Telemetry> = workload(Host::new()).property("sidegate.limits.series", 80).configure("").unwrap();
+    for number in 0..100 {
+        filter.get("/").header(":authority", &format!("host-{number}")).run();
+    }
+    let series = counted(&filter);
+    assert_eq!(series.len(), 19, "18 hosts and one for all others");
+    has(series.last().unwrap(), &[("destination_service", "unknown"), ("destination_workload", "shop-v1")]);
+    assert_eq!(filter.metric("istio_telemetry_collapsed_total"), Some(82));
+    let total: u64 = series.iter().filter_map(|labels| filter.metric(&format!("istio_requests_total{{{labels}"))).sum();
+    assert_eq!(total, 100, "every request is counted");
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_at_its_place() {
-    let config = r#"{"tracing": [], "accessLogging": [{"filter": {"expression": "true"}}]}"#;
+fn what_is_wrong_is_refused_at_its_place() {
+    let config = r#"{"metrics": [{"overrides": [{"tagOverrides": {"a-b": {"value": "\"x\""}, "c": {},
+                                                                   "d": {"value": "1 + 1"}}}]}],
+        "tracing": [{"randomSamplingPercentage": 101, "providers": [{"name": "none"}], "customTags": {"a/b": {}}}],
+        "accessLogging": [{"filter": {"expression": "true"}}, {"providers": [{"name": "none"}]}]}"#;
     let problems = Filter::<Telemetry>::configure(config).unwrap_err();
-    let places: Vec<_> = problems.iter().map(|problem| problem.pointer.as_str()).collect();
-    assert_eq!(places, ["/tracing", "/accessLogging/0/filter"]);
+    let mut places: Vec<_> = problems.iter().map(|problem| problem.pointer.as_str()).collect();
+    places.sort_unstable();
+    let overrides = "/metrics/0/overrides/0/tagOverrides";
+    let wanted = [
+        "/accessLogging/0/filter/expression".to_owned(),
+        "/accessLogging/1/providers/0/name".to_owned(),
+        format!("{overrides}/a-b"),
+        format!("{overrides}/c"),
+        format!("{overrides}/d/value"),
+        "/tracing/0/customTags/a~1b".to_owned(),
+        "/tracing/0/providers/0/name".to_owned(),
+        "/tracing/0/randomSamplingPercentage".to_owned(),
+    ];
+    assert_eq!(places, wanted);
 }

@@ -7,6 +7,7 @@ mod cluster;
 mod filter_config;
 mod listener;
 mod plugin;
+mod provider;
 mod rollout;
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -19,6 +20,7 @@ pub use cluster::{
 pub use filter_config::{ConfigBytes, FilterConfig};
 pub use listener::{Direction, FilterEntry, Listener, PathNormalization, Protocol, RequestTimeouts};
 pub use plugin::{EnvVar, FailStrategy, Plugin, PluginLimits, PluginUrl, Signature, ValueFrom, VmConfig};
+pub use provider::{ExtensionProvider, FileAccessLog, LogFormat, OpenTelemetry, OtlpHeader, OtlpHttp};
 pub use rollout::{AbortOn, Rollout, RolloutStep, StickyBy};
 
 use crate::{
@@ -45,6 +47,8 @@ section! {
         pub drain: Drain = Drain::default(),
         /// When the proxy refuses work to protect itself.
         pub overload: Overload = Overload::default(),
+        /// What filters refer to by name: access log files, collectors of spans.
+        pub extension_providers: Vec<ExtensionProvider> = Vec::new(),
         /// What happens to requests for hosts that no cluster knows.
         pub outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy::default(),
         /// Every module that a filter chain may use.

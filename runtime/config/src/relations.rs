@@ -17,7 +17,12 @@ use crate::{
 
 /// Reports every name that is given twice or leads nowhere.
 pub(crate) fn check(root: &Cursor<'_>) {
-    for (section, what) in [("plugins", "plugin"), ("listeners", "listener"), ("clusters", "cluster")] {
+    for (section, what) in [
+        ("plugins", "plugin"),
+        ("listeners", "listener"),
+        ("clusters", "cluster"),
+        ("extensionProviders", "extension provider"),
+    ] {
         let names = each(root, section, "name");
         unique(what, names.iter().filter_map(|at| Some((at, quoted(at.text()?)))));
     }

@@ -95,7 +95,7 @@ c.yaml:33:14: expected IP:port, "[v6]:port" or unix:PATH, found the string "10.0
 fn what_is_not_built_yet_is_refused_by_name_and_by_place() {
     says(
         r#"
-extensionProviders: [{name: x}]
+extensionProviders: [{name: x, envoyExtAuthzHttp: {}}]
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 plugins:
 - {name: a, url: "https://example.com/a.wasm", signature: {publicKey: k}}
@@ -123,7 +123,7 @@ clusters:
     trafficPolicy: {outlierDetection: {interval: 1s}}
 "#,
         r#"
-c.yaml:1:1: extensionProviders is not supported yet (extensionProviders)
+c.yaml:1:31: envoyExtAuthzHttp is not supported yet (extensionProviders[0].envoyExtAuthzHttp)
 c.yaml:2:31: mode REGISTRY_ONLY is not supported yet (outboundTrafficPolicy.mode)
 c.yaml:5:18: url oci:// is not supported yet (plugins[1].url)
 c.yaml:9:13: protocol HTTPS is not supported yet (listeners[0].protocol)

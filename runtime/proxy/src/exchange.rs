@@ -6,6 +6,7 @@ pub mod bodies;
 pub mod body;
 pub mod chain;
 pub mod conduct;
+mod grpc_messages;
 mod grpc_timeout;
 pub mod head;
 pub mod held;
@@ -14,10 +15,12 @@ pub mod mirror;
 mod notes;
 pub mod occupancy;
 mod pace;
+pub mod peer;
 pub mod properties;
 pub mod reply;
 pub mod respond;
 mod source;
+pub mod span;
 pub mod steering;
 pub mod stored;
 pub mod trace;
@@ -48,12 +51,15 @@ use self::chain::{Chain, Step};
 use self::conduct::Watch;
 use self::head::RequestHead;
 use self::mirror::Copies;
+use self::peer::{Introduces, Introduction};
 use self::reply::{Failure, Reply};
 use self::source::Source;
+use self::span::Span;
 use self::view::{ConnectionFacts, Facts, View, Waiter};
 use crate::snapshot::{Cluster, Listener};
 use crate::telemetry::flags::Flags;
 use crate::upstream;
+use crate::worker::env::Env;
 use crate::worker::{Worker, WorkerSnapshot};
 
 /// Why a body did not arrive whole.
@@ -95,6 +101,7 @@ pub struct Exchange {
     finished: Cell<bool>,
     pub grpc: bool,
     head_request: bool,
+    introduces: Introduces,
 }
 
 // Boxing of rare branches keeps the future of an exchange small: it is moved several times for every request.
@@ -109,6 +116,8 @@ pub struct Arrival {
     pub upgrade: Option<OnUpgrade>,
     /// The client said that it takes trailers.
     pub trailers: bool,
+    /// What the client's proxy said of itself.
+    pub introduction: Option<Box<Introduction>>,
     /// Memory is short: the request is answered at once.
     pub shed: bool,
 }
@@ -121,8 +130,8 @@ impl Exchange {
         listener: &Arc<Listener>,
         arrival: Arrival,
     ) -> Result<Response<ResponseBody>, Aborted> {
-        let Arrival { head, body, version, connection, upgrade, trailers, shed } = arrival;
-        let exchange = Self::open(worker, snapshot, listener, head, version, connection);
+        let Arrival { head, body, version, connection, upgrade, trailers, introduction, shed } = arrival;
+        let exchange = Self::open(worker, snapshot, listener, head, version, connection, introduction);
         // When this future is dropped half way, the exchange ends and is logged all the same.
         let mut ending = Ending(Some(exchange.clone()));
         let response = match shed {
@@ -172,6 +181,7 @@ impl Exchange {
         mut head: RequestHead,
         version: Version,
         connection: Arc<ConnectionFacts>,
+        introduction: Option<Box<Introduction>>,
     ) -> Rc<Self> {
         let started = Instant::now();
         let grpc = head::is_grpc(&head.headers);
@@ -190,6 +200,10 @@ impl Exchange {
             request_bytes: 0,
             response_bytes: 0,
             grpc,
+            grpc_messages: grpc.then(Box::default),
+            downstream_peer: None,
+            upstream_peer: None,
+            request_end: None,
             flags: Flags::default(),
             details: Cow::Borrowed(""),
             upstream: None,
@@ -205,7 +219,16 @@ impl Exchange {
             worker.with_env(|env| env.trace(key));
         }
         let mut chain = Chain::new(key, grpc);
+        let mut introduces = Introduces::Nobody;
         for filter in chosen {
+            if let Some(wishes) = filter.slot.wishes() {
+                if wishes.introductions && introduces == Introduces::Nobody {
+                    introduces = worker.with_env(|env| peer::meet(env, key, introduction.as_deref()));
+                }
+                if let Some(rule) = wishes.spans.as_ref().and_then(|rules| rules.of(listener.direction)) {
+                    worker.with_env(|env| Span::begin_for(env, key, rule));
+                }
+            }
             chain.push(worker.index, filter);
         }
         worker.counters.requests.add(worker.index, 1);
@@ -222,6 +245,7 @@ impl Exchange {
             finished: Cell::new(false),
             grpc,
             head_request,
+            introduces,
         })
     }
 
@@ -368,7 +392,8 @@ impl Exchange {
         trailers: bool,
     ) -> Result<Request<RequestBody>, Failure> {
         self.worker.with_env(|env| {
-            let view = env.view(self.key).ok_or(Failure::NoRoute)?;
+            let Env { views, peers, rng, .. } = env;
+            let view = views.get_mut(self.key as usize).ok_or(Failure::NoRoute)?;
             let head = &view.request;
             let (Some(method), Some(path), Some(authority)) = (&head.method, &head.path, &head.authority) else {
                 return Err(Failure::NoRoute);
@@ -391,6 +416,10 @@ impl Exchange {
                 | RequestBody::Empty => {}
             }
             upstream::address_request(&mut request, path, authority, target, upgrade, trailers)?;
+            if self.introduces == Introduces::Upstream {
+                peers.stamp(request.headers_mut());
+            }
+            view.pass_span_on(request.headers_mut(), rng.draw());
             Ok(request)
         })
     }
@@ -434,12 +463,15 @@ impl Exchange {
             view.response.as_ref().and_then(|head| head.status)
         });
         self.chain.borrow_mut().finish(&self.worker);
-        let view = self.worker.with_env(|env| env.close_view(self.key));
+        let mut view = self.worker.with_env(|env| env.close_view(self.key));
         self.worker.counters.ended(self.worker.index, status, duration);
         if let Some(view) = &view
             && let Some(trace) = &view.trace
         {
             trace.write(view);
+        }
+        if let Some((collector, spans)) = view.as_mut().and_then(View::told_spans) {
+            self.worker.process.spans.send(&collector, spans);
         }
     }
 }

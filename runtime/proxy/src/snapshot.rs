@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod compile;
 pub mod plugin;
+pub mod provider;
 pub mod rollout;
 pub mod staging;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use sidegate_matching::Matcher;
 
+use self::provider::{Collector, Provider, ProviderKind};
 use self::staging::Before;
 pub use cluster::{Cluster, Endpoint};
 pub use plugin::{PluginModule, PluginUse};
@@ -67,12 +69,32 @@ pub struct Clusters {
     pub by_host: HashMap<String, Arc<Cluster>>,
     /// The value of the property `sidegate.clusters`.
     pub listing: String,
+    /// What filters refer to by name.
+    pub providers: Vec<Provider>,
+    /// The value of the property `sidegate.extensionProviders`.
+    pub provider_listing: String,
 }
 
 impl Clusters {
     /// A cluster by its name, else by one of its hosts.
     pub fn find(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.by_name.get(name).or_else(|| self.by_host.get(name))
+    }
+
+    /// An access log file by the name of its provider.
+    pub fn file_log(&self, name: &str) -> Option<&Arc<sidegate_config::FileAccessLog>> {
+        self.providers.iter().find(|provider| provider.name == name).and_then(|provider| match &provider.kind {
+            ProviderKind::FileLog(log) => Some(log),
+            ProviderKind::Collector(_) => None,
+        })
+    }
+
+    /// A collector of spans by the name of its provider.
+    pub fn collector(&self, name: &str) -> Option<&Arc<Collector>> {
+        self.providers.iter().find(|provider| provider.name == name).and_then(|provider| match &provider.kind {
+            ProviderKind::Collector(collector) => Some(collector),
+            ProviderKind::FileLog(_) => None,
+        })
     }
 }
 

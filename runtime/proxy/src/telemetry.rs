@@ -5,3 +5,4 @@ pub mod guest_log;
 pub mod log_files;
 pub mod metrics;
 pub mod prometheus;
+pub mod spans;

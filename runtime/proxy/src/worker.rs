@@ -8,7 +8,9 @@ pub mod env;
 pub mod foreign;
 pub mod node;
 pub mod plugins;
+pub mod rng;
 pub mod thread;
+pub mod wishes;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -212,8 +214,7 @@ impl Worker {
         let next = Rc::new(WorkerSnapshot { shared: snapshot.clone(), slots });
         let begun = Instant::now();
         self.with_env(|env| {
-            env.clusters = snapshot.clusters.clone();
-            env.node = snapshot.node.clone();
+            env.use_snapshot(&snapshot);
         });
         let before = self.snapshot.replace(next);
         self.counters.swapped(self.index, begun.elapsed());

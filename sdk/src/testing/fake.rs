@@ -340,6 +340,11 @@ pub(crate) fn foreign(_: &Hook, name: &str, argument: &[u8]) -> (u32, Vec<u8>) {
                 (OK, state.access_logs.to_le_bytes().to_vec())
             }
         },
+        "sidegate_span" => {
+            state.spans = Some(String::from_utf8_lossy(argument).into_owned());
+            (OK, Vec::new())
+        }
+        "sidegate_peer_metadata" => (OK, Vec::new()),
         _ => (NOT_FOUND, Vec::new()),
     })
 }

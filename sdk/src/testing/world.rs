@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) access_logs: u32,
     /// Tokens of a bucket, and when its last fill came.
     pub(crate) buckets: BTreeMap<Vec<u8>, (u64, u64)>,
+    /// The last argument of `sidegate_span`.
+    pub(crate) spans: Option<String>,
 }
 
 /// The exchange that is running.

@@ -306,6 +306,7 @@ impl Client {
             connection: self.facts.clone(),
             upgrade: upgrade.filter(|_| admitted.upgrade),
             trailers: admitted.trailers,
+            introduction: admitted.introduction,
             shed,
         };
         let mut response = Exchange::run(&self.worker, snapshot, &listener, arrival).await?;

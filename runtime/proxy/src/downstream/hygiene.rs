@@ -10,6 +10,7 @@ use http::{Method, StatusCode, Version};
 
 use crate::exchange::head::RequestHead;
 use crate::exchange::hop;
+use crate::exchange::peer::Introduction;
 use crate::snapshot::PathNormalization;
 
 /// Bytes of a method: the longest registered one has 17.
@@ -47,6 +48,8 @@ pub struct Admitted {
     pub upgrade: bool,
     /// `te: trailers` was sent: the client can take trailers over HTTP/1.1, and gRPC wants it passed on.
     pub trailers: bool,
+    /// What the client's proxy said of itself; it goes no further in the request.
+    pub introduction: Option<Box<Introduction>>,
 }
 
 /// Checks and cleans the head of a request.
@@ -73,7 +76,7 @@ pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refu
         join_cookies(&mut headers);
     }
     check_expectation(&mut headers)?;
-    strip_claims(&mut headers, rules.trusted_proxies);
+    let introduction = strip_claims(&mut headers, rules.trusted_proxies);
     let scheme = HeaderValue::from_static("http");
     let head = RequestHead {
         method: Some(method),
@@ -84,7 +87,7 @@ pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refu
         length_hidden: false,
         poisoned: false,
     };
-    Ok(Admitted { head, upgrade: hop.websocket && rules.websocket, trailers: hop.trailers })
+    Ok(Admitted { head, upgrade: hop.websocket && rules.websocket, trailers: hop.trailers, introduction })
 }
 
 fn check_method(method: &Method) -> Result<(), Refusal> {
@@ -160,17 +163,25 @@ fn check_expectation(headers: &mut HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Removes what only a proxy may say, when the client is not a trusted one.
-fn strip_claims(headers: &mut HeaderMap, trusted_proxies: usize) {
-    let believed = |name: &str| trusted_proxies > 0 && name != "x-forwarded-client-cert";
+/// Removes what only a proxy may say, when the client is not a trusted one. What a proxy says of its workload is taken
+/// off every request.
+fn strip_claims(headers: &mut HeaderMap, trusted_proxies: usize) -> Option<Box<Introduction>> {
+    let believed =
+        |name: &str| trusted_proxies > 0 && name != "x-forwarded-client-cert" && !Introduction::is_part(name);
     // Faults are asked for by whoever tests, and only where a fault filter listens (`headerControl`).
     let envoy = |name: &str| name.starts_with("x-envoy-") && !name.starts_with("x-envoy-fault-");
     let claim = |name: &str| name.starts_with("x-forwarded-") || envoy(name);
     // Rarely any: one look at the names allocates nothing.
+    let mut introduction = None;
     while let Some(name) = headers.keys().find(|name| claim(name.as_str()) && !believed(name.as_str())) {
-        let name = name.clone();
-        headers.remove(name);
+        if Introduction::is_part(name.as_str()) {
+            introduction = Introduction::take(headers).map(Box::new);
+        } else {
+            let name = name.clone();
+            headers.remove(name);
+        }
     }
+    introduction
 }
 
 #[cfg(test)]

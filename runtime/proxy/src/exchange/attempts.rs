@@ -92,6 +92,7 @@ impl Exchange {
         let mut request = Some(self.outgoing(body, target, upgrade, trailers)?);
         let method = request.as_ref().map(|request| request.method().clone()).unwrap_or_default();
         let mut answer = upstream::send(&self.worker, &mut request, target, trace).await;
+        self.attempt_over(&answer, trace);
         let Some(replay) = replay else { return answer };
         let mut crossed = true;
         while let Some(retry) = self.another(&answer, target, &method, trace, &mut crossed) {
@@ -102,9 +103,19 @@ impl Exchange {
             }
             request = Some(self.outgoing(replay.body(), target, upgrade, trailers)?);
             answer = Box::pin(upstream::send(&self.worker, &mut request, target, trace)).await;
+            self.attempt_over(&answer, trace);
             drop(retry);
         }
         answer
+    }
+
+    /// Tells the span of this exchange, if it has one.
+    fn attempt_over(&self, answer: &Result<Answer, Failure>, trace: &Trace) {
+        self.worker.with_env(|env| {
+            if let Some(span) = env.view(self.key).and_then(|view| view.span.as_mut()) {
+                span.attempt_over(answer, trace);
+            }
+        });
     }
 
     /// Whether to try again, and how.

@@ -100,11 +100,14 @@ impl Body for RequestBody {
                 match &frame {
                     Some(Ok(frame)) => {
                         if let Some(data) = frame.data_ref() {
-                            exchange.count_body(Direction::Request, data.len());
+                            exchange.count_body(Direction::Request, data);
                         }
                     }
                     Some(Err(error)) => exchange.set_outcome(exchange.broken(Direction::Request, error)),
                     None => {}
+                }
+                if ended || frame.is_none() {
+                    exchange.request_ended();
                 }
                 exchange.copy(&frame, ended);
                 Poll::Ready(frame)
@@ -239,7 +242,7 @@ impl ResponseBody {
                 let bytes = std::mem::take(bytes);
                 self.kind = Kind::Empty;
                 if let Some(exchange) = &self.exchange {
-                    exchange.count_body(Direction::Response, bytes.len());
+                    exchange.count_body(Direction::Response, &bytes);
                 }
                 Some(Ok(Frame::data(bytes)))
             }
@@ -251,7 +254,7 @@ impl ResponseBody {
                 let frame = ready!(within(&self.in_flight, &mut self.late, cx, polled));
                 if let (Some(Ok(frame)), Some(exchange)) = (&frame, &self.exchange) {
                     match frame.data_ref() {
-                        Some(data) => exchange.count_body(Direction::Response, data.len()),
+                        Some(data) => exchange.count_body(Direction::Response, data),
                         None => {
                             if let Some(fields) = frame.trailers_ref() {
                                 note_trailers(exchange, Direction::Response, fields);
@@ -267,7 +270,7 @@ impl ResponseBody {
             Kind::Pumped(pump) => {
                 let frame = ready!(Pin::new(&mut **pump).poll_frame(cx));
                 if let (Some(Ok(frame)), Some(exchange)) = (&frame, &self.exchange) {
-                    exchange.count_body(Direction::Response, frame.data_ref().map_or(0, Bytes::len));
+                    exchange.count_body(Direction::Response, frame.data_ref().map_or(&[], |data| data));
                 }
                 frame
             }

@@ -167,9 +167,12 @@ impl Pump {
             Ok(data) => {
                 // What the client gets is counted where it leaves.
                 if self.direction == Direction::Request {
-                    self.exchange.count_body(Direction::Request, data.len());
+                    self.exchange.count_body(Direction::Request, &data);
                 }
                 self.source_ended = self.source.is_end();
+                if self.source_ended && self.direction == Direction::Request {
+                    self.exchange.request_ended();
+                }
                 Item::Data(data, self.source_ended)
             }
             Err(frame) => {

@@ -54,21 +54,41 @@ impl Exchange {
         Outcome::Reply(Box::new(Reply::failure(failure, self.grpc)))
     }
 
-    pub fn count_body(&self, direction: Direction, bytes: usize) {
+    /// Counts body bytes, and the gRPC messages in them.
+    pub fn count_body(&self, direction: Direction, bytes: &[u8]) {
+        self.add_bytes(direction, bytes.len() as u64, bytes);
+    }
+
+    fn add_bytes(&self, direction: Direction, count: u64, bytes: &[u8]) {
+        self.worker.with_env(|env| {
+            let Some(view) = env.view(self.key) else { return };
+            match direction {
+                Direction::Request => view.facts.request_bytes += count,
+                Direction::Response => view.facts.response_bytes += count,
+            }
+            if let Some([request, response]) = view.facts.grpc_messages.as_deref_mut() {
+                match direction {
+                    Direction::Request => request.pass(bytes),
+                    Direction::Response => response.pass(bytes),
+                }
+            }
+        });
+    }
+
+    /// The request's body has ended.
+    pub fn request_ended(&self) {
+        let elapsed = self.started.elapsed();
         self.worker.with_env(|env| {
             if let Some(view) = env.view(self.key) {
-                match direction {
-                    Direction::Request => view.facts.request_bytes += bytes as u64,
-                    Direction::Response => view.facts.response_bytes += bytes as u64,
-                }
+                view.facts.request_end.get_or_insert(elapsed);
             }
         });
     }
 
     /// What a tunnel carried: bytes up and down.
     pub fn count_tunnel(&self, up: u64, down: u64) {
-        self.count_body(Direction::Request, usize::try_from(up).unwrap_or(usize::MAX));
-        self.count_body(Direction::Response, usize::try_from(down).unwrap_or(usize::MAX));
+        self.add_bytes(Direction::Request, up, &[]);
+        self.add_bytes(Direction::Response, down, &[]);
     }
 
     pub fn set_trailers(&self, direction: Direction, trailers: Option<Trailers>) {

@@ -31,7 +31,10 @@ pub fn read(view: &View, path: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
         (b"xds", Some(name)) => xds(view, name, out),
         (b"filter_state", Some(name)) => match name.strip_prefix(b"wasm.") {
             Some(name) => stored(view, name, out),
-            None => kept(view, Place::FilterState, name, out),
+            None => match filter_state(view, name, out) {
+                Status::NotFound => kept(view, Place::FilterState, name, out),
+                status => status,
+            },
         },
         (b"metadata", None) => message(out),
         // There is no metadata of filters: the map of it is empty.
@@ -59,6 +62,10 @@ pub fn read(view: &View, path: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
         ) => xds(view, group, out),
         (_, None) => match view.steering.read(path) {
             Some(value) => text(value, out),
+            None if path == b"sidegate.trace.sampled" => match &view.span {
+                Some(span) => text(if span.context.sampled { "true" } else { "false" }, out),
+                None => Status::NotFound,
+            },
             None if path == b"sidegate.response_flag" => {
                 if view.facts.flags.is_empty() {
                     return Status::NotFound;
@@ -69,6 +76,32 @@ pub fn read(view: &View, path: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
             None => stored(view, path, out),
         },
         _ => Status::NotFound,
+    }
+}
+
+/// What Envoy's own filters leave behind, as far as we know it: peers of a mesh and messages of gRPC.
+fn filter_state(view: &View, name: &[u8], out: &mut Vec<u8>) -> Status {
+    let facts = &view.facts;
+    let mut segments = name.splitn(2, |byte| *byte == 0);
+    let (object, field) = (segments.next().unwrap_or_default(), segments.next());
+    let peer = match object {
+        b"downstream_peer" => &facts.downstream_peer,
+        b"upstream_peer" => &facts.upstream_peer,
+        b"envoy.filters.http.grpc_stats" => {
+            let Some([request, response]) = facts.grpc_messages.as_deref() else { return Status::NotFound };
+            return match field {
+                Some(b"request_message_count") => integer(request.count, out),
+                Some(b"response_message_count") => integer(response.count, out),
+                _ => Status::NotFound,
+            };
+        }
+        _ => return Status::NotFound,
+    };
+    let Some(peer) = peer else { return Status::NotFound };
+    match field.map(std::str::from_utf8) {
+        None => text(&peer.text, out),
+        Some(Ok(key)) => peer.value(key).map_or(Status::NotFound, |value| text(value, out)),
+        Some(Err(_)) => Status::NotFound,
     }
 }
 

@@ -18,9 +18,10 @@ use super::body::Pump;
 use super::chain::Step;
 use super::head::ResponseHead;
 use super::hop;
+use super::peer::Introduction;
 use super::reply::{Failure, Reply};
 use super::source::{GATHER, Source, is_short};
-use super::{Aborted, Ended, Exchange, Outcome, full, tunnel};
+use super::{Aborted, Ended, Exchange, Introduces, Outcome, full, tunnel};
 use crate::upstream::{Answer, InFlight};
 
 /// A response on its way to the client.
@@ -83,8 +84,14 @@ impl Exchange {
         if parts.status == StatusCode::NO_CONTENT {
             parts.headers.remove(header::CONTENT_LENGTH);
         }
+        let introduction = match self.introduces {
+            Introduces::Upstream => Introduction::take(&mut parts.headers),
+            Introduces::Client | Introduces::Nobody => None,
+        };
         self.worker.with_env(|env| {
+            let peer = introduction.and_then(|introduction| env.peers.meet(&introduction));
             if let Some(view) = env.view(self.key) {
+                view.facts.upstream_peer = peer;
                 if let Some(time) = view.facts.upstream_time {
                     let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
                     parts.headers.insert("x-envoy-upstream-service-time", HeaderValue::from(milliseconds));
@@ -236,6 +243,9 @@ impl Exchange {
         };
         let Returning { source, in_flight, .. } = returning;
         let mut headers = headers;
+        if self.introduces == Introduces::Client {
+            self.worker.with_env(|env| env.peers.stamp(&mut headers));
+        }
         let mut body = match (pump, source) {
             (Some(pump), _) => {
                 // Filters may change the body: its length is made anew.

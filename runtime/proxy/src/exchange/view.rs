@@ -11,8 +11,11 @@ use sidegate_wasm_host::{Headers, LocalReply, Open, Stream};
 
 use http::HeaderValue;
 
+use super::grpc_messages::Messages;
 use super::head::{RequestHead, ResponseHead, Trailers};
+use super::peer::Peer;
 use super::properties;
+use super::span::Span;
 use super::steering::Steering;
 use super::stored::{Declared, Place, Stored};
 use super::trace::Trace;
@@ -37,6 +40,8 @@ pub struct View {
     pub asked: Asked,
     /// Somebody asked to see its way.
     pub trace: Option<Box<Trace>>,
+    /// Its place in a trace of requests, when a filter wants spans.
+    pub span: Option<Span>,
     /// Copy of the head as it was before the hook of a FAIL_OPEN plugin; made at its first change.
     pub undo: Undo,
 }
@@ -53,6 +58,13 @@ pub struct Facts {
     pub request_bytes: u64,
     pub response_bytes: u64,
     pub grpc: bool,
+    /// Messages of a gRPC request and of its response.
+    pub grpc_messages: Option<Box<[Messages; 2]>>,
+    /// What the proxies on both sides said of their workloads.
+    pub downstream_peer: Option<Arc<Peer>>,
+    pub upstream_peer: Option<Arc<Peer>>,
+    /// From the start of the exchange to the end of the request's body.
+    pub request_end: Option<Duration>,
     pub flags: Flags,
     /// Why the response is what it is; `via_upstream` when it came from there.
     pub details: Cow<'static, str>,
@@ -146,6 +158,7 @@ impl View {
             stored: Stored::default(),
             asked: Asked::default(),
             trace: None,
+            span: None,
             undo: Undo::default(),
         }
     }

@@ -12,6 +12,7 @@ use sidegate_wasm_host::VmSpec;
 use sidegate_wasm_host::limits::Limits as VmLimits;
 
 use super::cluster::{Balancing, Endpoint, Limits, Load, Protocol, Subset, fresh_id};
+use super::provider::Provider;
 use super::{ChainEntry, Cluster, Clusters, FailStrategy, Listener, Node, PluginModule, PluginUse, Snapshot};
 
 /// The code of each plugin of the configuration, by name.
@@ -50,9 +51,11 @@ pub fn compile(
     modules: &Modules,
     before: Option<&Snapshot>,
 ) -> Result<Snapshot, Problems> {
-    let clusters = Arc::new(clusters(config, before.map(|before| &*before.clusters)));
-    let mut uses = Uses { before, list: Vec::new() };
+    let mut clusters = clusters(config, before.map(|before| &*before.clusters));
     let mut problems = Vec::new();
+    providers(config, &mut clusters, &mut problems);
+    let clusters = Arc::new(clusters);
+    let mut uses = Uses { before, list: Vec::new() };
     let mut listeners = Vec::new();
     for (at, listener) in config.listeners.iter().enumerate() {
         let mut chain = Vec::new();
@@ -220,6 +223,27 @@ fn clusters(config: &config::Config, before: Option<&Clusters>) -> Clusters {
     }
     all.listing = serde_json::Value::Array(listing).to_string();
     all
+}
+
+/// Providers stand on clusters.
+fn providers(config: &config::Config, clusters: &mut Clusters, problems: &mut Vec<Problem>) {
+    for (at, written) in config.extension_providers.iter().enumerate() {
+        match Provider::compile(written, &config.node, |name| clusters.find(name).cloned()) {
+            Ok(provider) => clusters.providers.push(provider),
+            Err(what) => {
+                let path = format!("extensionProviders[{at}]");
+                problems.push(problem(&written.location, path, what, Some("define it under clusters".to_owned())));
+            }
+        }
+    }
+    let listing = clusters.providers.iter().map(|provider| {
+        let mut entry = serde_json::Map::new();
+        entry.insert("name".to_owned(), provider.name.clone().into());
+        // What a provider is made of is no guest's business: it may hold secrets.
+        entry.insert(provider.kind().to_owned(), serde_json::Map::new().into());
+        serde_json::Value::Object(entry)
+    });
+    clusters.provider_listing = serde_json::Value::Array(listing.collect()).to_string();
 }
 
 fn build(cluster: &config::Cluster, fingerprint: u64, before: Option<&Clusters>) -> Cluster {

@@ -16,13 +16,18 @@ use sidegate_wasm_host::{
 use slab::Slab;
 
 use crate::exchange::access_log::AccessLog;
+use crate::exchange::peer::Peers;
+use crate::exchange::span::CalloutSpan;
 use crate::exchange::view::View;
-use crate::snapshot::{Clusters, Node};
+use crate::snapshot::{Clusters, Node, Snapshot};
 use crate::telemetry::guest_log::{self, LineRate};
 use crate::telemetry::log_files::LogFiles;
 use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
+use crate::telemetry::spans::Spans;
 use crate::worker::allowance::Allowance;
 use crate::worker::breaker::Health;
+pub use crate::worker::rng::Rng;
+use crate::worker::wishes::WishList;
 use crate::worker::{foreign, node};
 
 /// Problems that one `on_configure` may report; more are dropped.
@@ -53,10 +58,12 @@ pub struct Env {
     metric_handles: HashMap<(Kind, SeriesName), u32>,
     log_rates: HashMap<u64, LineRate>,
     log_level: LogLevel,
-    rng: Rng,
+    pub rng: Rng,
     started: Instant,
     /// Access logs by handle, compiled when this worker first writes to them.
     pub(super) access_logs: Vec<Option<AccessLog>>,
+    /// Workloads that other proxies spoke of, and our own.
+    pub peers: Peers,
     /// What `on_configure` said about the configuration. Shared with whoever prepares a VM: of one that fails, nothing
     /// else remains.
     pub(super) reports: ProblemReports,
@@ -96,6 +103,9 @@ pub struct Process {
     pub health: Health,
     /// The zero of the clock that all workers share.
     pub started: Instant,
+    /// What plugins asked for when they were configured.
+    pub wishes: WishList,
+    pub spans: Spans,
     /// Ids of timers: unique in the process, since a VM may ask for one on one thread and get it on another.
     pub timers: AtomicU32,
     /// The process uses more memory than it should: new requests are turned away.
@@ -112,6 +122,8 @@ impl Process {
             log_files: LogFiles::default(),
             health: Health::default(),
             started: Instant::now(),
+            wishes: WishList::default(),
+            spans: Spans::default(),
             timers: AtomicU32::new(1),
             overloaded: AtomicBool::new(false),
             allowance: Allowance::new(workers),
@@ -138,38 +150,22 @@ impl Quotas {
 #[derive(Debug)]
 pub enum Intent {
     /// `on_tick` of this VM every period; `None` stops it.
-    Tick {
-        tag: u64,
-        period: Option<Duration>,
-    },
+    Tick { tag: u64, period: Option<Duration> },
     Callout {
         tag: u64,
         id: u32,
         call: Callout,
+        /// What is told of it when it is over.
+        span: Option<Box<CalloutSpan>>,
     },
     /// A gRPC call or stream.
-    Grpc {
-        tag: u64,
-        id: u32,
-        call: Box<GrpcCallout>,
-    },
+    Grpc { tag: u64, id: u32, call: Box<GrpcCallout> },
     /// What a guest does with one that it began.
-    GrpcStep {
-        tag: u64,
-        id: u32,
-        step: GrpcStep,
-    },
+    GrpcStep { tag: u64, id: u32, step: GrpcStep },
     /// A queue has an item for the VM of this identity.
-    QueueReady {
-        owner: u64,
-        queue: u32,
-    },
+    QueueReady { owner: u64, queue: u32 },
     /// `sidegate_timer`: one call back after the delay.
-    Timer {
-        tag: u64,
-        id: u32,
-        delay: Duration,
-    },
+    Timer { tag: u64, id: u32, delay: Duration },
 }
 
 impl Intent {
@@ -204,6 +200,7 @@ impl Env {
             rng: Rng::from_entropy(),
             started: Instant::now(),
             access_logs: Vec::new(),
+            peers: Peers::default(),
             reports: ProblemReports::default(),
         }
     }
@@ -211,6 +208,15 @@ impl Env {
     /// The level of the log may have changed.
     pub fn refresh_log_level(&mut self) {
         self.log_level = guest_log::level();
+    }
+
+    /// What this worker runs from now on.
+    pub fn use_snapshot(&mut self, snapshot: &Snapshot) {
+        self.clusters = snapshot.clusters.clone();
+        self.node = snapshot.node.clone();
+        self.peers.introduce(&snapshot.node);
+        // A provider may have become another file or another format.
+        self.access_logs.clear();
     }
 
     /// What guests prepared in this environment say about their configuration.
@@ -339,14 +345,19 @@ impl Host for Box<Env> {
         self.outbox.push(Intent::Tick { tag: spec.tag, period });
     }
 
-    fn dispatch(&mut self, spec: &VmSpec, id: u32, stream: Option<StreamKey>, call: Callout) -> Result<(), Status> {
+    fn dispatch(&mut self, spec: &VmSpec, id: u32, stream: Option<StreamKey>, mut call: Callout) -> Result<(), Status> {
         if self.clusters.find(&call.cluster).is_none() {
             return Err(Status::BadArgument);
         }
+        let drawn = self.rng.draw() | 1;
+        let mut told = None;
         if let Some(view) = stream.and_then(|key| self.view(key)) {
             view.asked.called_out = true;
+            if let Some(span) = &view.span {
+                told = span.callout(drawn, &call.cluster, &mut call.headers);
+            }
         }
-        self.outbox.push(Intent::Callout { tag: spec.tag, id, call });
+        self.outbox.push(Intent::Callout { tag: spec.tag, id, call, span: told });
         Ok(())
     }
 
@@ -355,13 +366,17 @@ impl Host for Box<Env> {
         spec: &VmSpec,
         id: u32,
         stream: Option<StreamKey>,
-        call: GrpcCallout,
+        mut call: GrpcCallout,
     ) -> Result<(), Status> {
         if self.clusters.find(&call.cluster).is_none() {
             return Err(Status::ParseFailure);
         }
         if let Some(view) = stream.and_then(|key| self.view(key)) {
             view.asked.called_out = true;
+            // A stream may outlive its exchange: its calls belong to the exchange's own span.
+            if let Some(span) = &view.span {
+                span.pass_on(&mut call.metadata);
+            }
         }
         self.outbox.push(Intent::Grpc { tag: spec.tag, id, call: Box::new(call) });
         Ok(())
@@ -433,7 +448,11 @@ impl Host for Box<Env> {
         identity(self.worker, spec.tag)
     }
 
-    fn property(&mut self, _spec: &VmSpec, path: &[u8], out: &mut Vec<u8>) -> Status {
+    fn property(&mut self, spec: &VmSpec, path: &[u8], out: &mut Vec<u8>) -> Status {
+        if path == b"sidegate.limits.series" {
+            out.extend_from_slice(&(spec.series as u64).to_le_bytes());
+            return Status::Ok;
+        }
         node::property(&self.node, &self.clusters, path, out)
     }
 
@@ -465,28 +484,4 @@ pub fn identity(worker: usize, tag: u64) -> u64 {
 /// The inverse of [`identity`].
 pub fn split_identity(identity: u64) -> (usize, u64) {
     ((identity >> 48) as usize, identity & 0xffff_ffff_ffff)
-}
-
-/// A fast generator for choices that need not be secret (xorshift64*), seeded from the system.
-#[derive(Debug)]
-pub struct Rng(u64);
-
-impl Rng {
-    pub fn from_entropy() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        Self(RandomState::new().hash_one(0) | 1)
-    }
-
-    /// The next 64 bits.
-    pub fn draw(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    /// A number below `bound`; 0 for a bound of 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.draw()) * bound as u128) >> 64) as usize
-    }
 }

@@ -7,6 +7,7 @@ mod filter_state;
 mod signature;
 mod token_bucket;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use sidegate_wasm_host::{ForeignCall, Host, StreamKey, VmSpec};
 use self::expression::Attributes;
 use super::env::{ConfigProblem, Env, Intent};
 use crate::exchange::access_log::AccessLog;
+use crate::exchange::span::Rules;
 
 /// The id under which `sidegate_timer` calls back.
 pub const TIMER_FUNCTION: u32 = 0x5347;
@@ -56,6 +58,11 @@ pub fn call(env: &mut Box<Env>, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Sta
         }
         "sidegate_timer" => timer(env, spec, argument, out),
         "sidegate_access_log" => access_log(env, key, argument, out),
+        "sidegate_span" => span(env, spec, key, argument),
+        "sidegate_peer_metadata" => {
+            env.shared.wishes.add(spec.tag, |wishes| wishes.introductions = true);
+            Status::Ok
+        }
         "sidegate_config_problem" => config_problem(env, spec, argument),
         _ => Status::NotFound,
     }
@@ -71,14 +78,14 @@ fn timer(env: &mut Env, spec: &VmSpec, argument: &[u8], out: &mut Vec<u8>) -> St
     Status::Ok
 }
 
-/// With JSON `{path, format, json}`: defines a log and returns its handle. With a handle: writes the line of this
+/// With JSON `{path, format, json, provider}`: defines a log and returns its handle. With a handle: writes the line of this
 /// exchange.
 fn access_log(env: &mut Env, stream: Option<StreamKey>, argument: &[u8], out: &mut Vec<u8>) -> Status {
     if let (Some(key), [a, b, c, d]) = (stream, argument) {
         return write_access_log(env, key, u32::from_le_bytes([*a, *b, *c, *d]));
     }
     let files = &env.shared.log_files;
-    match AccessLog::open(argument, files).and_then(|_| files.define(argument)) {
+    match AccessLog::open(argument, files, &env.clusters).and_then(|_| files.define(argument)) {
         Ok(handle) => {
             out.extend_from_slice(&handle.to_le_bytes());
             Status::Ok
@@ -94,7 +101,9 @@ fn write_access_log(env: &mut Env, key: StreamKey, handle: u32) -> Status {
     let at = handle as usize;
     if env.access_logs.get(at).is_none_or(Option::is_none) {
         let files = &env.shared.log_files;
-        let opened = files.definition(handle).and_then(|definition| AccessLog::open(&definition, files).ok());
+        let opened = files.definition(handle).and_then(|definition| {
+            AccessLog::open(&definition, files, &env.clusters).inspect_err(|problem| tracing::warn!("{problem}")).ok()
+        });
         let Some(opened) = opened else { return Status::NotFound };
         if env.access_logs.len() <= at {
             env.access_logs.resize_with(at + 1, || None);
@@ -109,6 +118,40 @@ fn write_access_log(env: &mut Env, key: StreamKey, handle: u32) -> Status {
             Status::Ok
         }
         _ => Status::NotFound,
+    }
+}
+
+/// Outside of an exchange: defines the spans of all exchanges that this plugin takes part in, as JSON of
+/// [`Rules::parse`]. Inside one: adds tags to its span, as a JSON map of texts.
+fn span(env: &mut Env, spec: &VmSpec, stream: Option<StreamKey>, argument: &[u8]) -> Status {
+    if let Some(key) = stream {
+        let Ok(tags) = serde_json::from_slice::<BTreeMap<String, String>>(argument) else {
+            return Status::BadArgument;
+        };
+        if let Some(span) = env.view(key).and_then(|view| view.span.as_mut()) {
+            tags.iter().for_each(|(name, value)| span.tag(name, value));
+        }
+        return Status::Ok;
+    }
+    let rules = Rules::parse(argument).and_then(|rules| {
+        let unknown = rules.providers().find(|name| env.clusters.collector(name).is_none());
+        match unknown {
+            Some(name) => Err(format!("no opentelemetry provider is named {name}")),
+            None => Ok(rules),
+        }
+    });
+    match rules {
+        Ok(rules) => {
+            if rules.providers().next().is_some() {
+                env.shared.spans.start(&env.shared.metrics);
+            }
+            env.shared.wishes.add(spec.tag, |wishes| wishes.spans = Some(rules.into()));
+            Status::Ok
+        }
+        Err(problem) => {
+            tracing::error!("spans refused: {problem}");
+            Status::BadArgument
+        }
     }
 }
 

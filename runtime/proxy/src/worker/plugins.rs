@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use super::Worker;
 use super::breaker::Verdict;
 use super::env::{Intent, Process, REQUESTS};
+use super::wishes::Wishes;
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::{PluginModule, PluginUse};
 use crate::telemetry::metrics::{Kind, Series, SeriesName};
@@ -40,6 +41,8 @@ pub struct VmSlot {
     retired: Cell<bool>,
     /// Exchanges that may still use it.
     users: Cell<usize>,
+    /// What the plugin asked for when it was configured.
+    wishes: RefCell<Option<Arc<Wishes>>>,
     requests: Arc<Series>,
     /// `sidegate_plugin_contexts`, and what this slot has added to it.
     contexts: Arc<Series>,
@@ -102,6 +105,7 @@ impl VmSlot {
         let requests = process.metrics.series(Kind::Counter, &SeriesName::new(REQUESTS, &labels));
         let contexts = SeriesName::new("sidegate_plugin_contexts", &[("plugin", &plugin.name)]);
         let contexts = process.metrics.series(Kind::Gauge, &contexts);
+        let tag = plugin.spec.tag;
         let mut vms = vms.into_iter();
         let current = vms.next();
         let hooks = current.as_ref().map(Hooks::of).unwrap_or_default();
@@ -114,6 +118,7 @@ impl VmSlot {
             waiting: Cell::new(false),
             retired: Cell::new(false),
             users: Cell::new(0),
+            wishes: RefCell::new(process.wishes.of(tag)),
             requests,
             contexts,
             shown_contexts: Cell::new(0),
@@ -121,6 +126,11 @@ impl VmSlot {
             tasks: RefCell::default(),
             serving: RefCell::new(Some(serving)),
         })
+    }
+
+    /// What exchanges are given because of this plugin.
+    pub fn wishes(&self) -> Option<Arc<Wishes>> {
+        self.wishes.borrow().clone()
     }
 
     /// The VM for a new exchange; none while this version's breaker is open.
@@ -247,6 +257,7 @@ impl VmSlot {
         match vm {
             Ok(vm) if self.current.borrow().is_none() => {
                 self.hooks.set(Hooks::of(&vm));
+                *self.wishes.borrow_mut() = worker.process.wishes.of(self.plugin.spec.tag);
                 *self.current.borrow_mut() = Some(Rc::new(RefCell::new(vm)));
                 self.activate(worker);
                 self.request(worker, Duration::ZERO);
@@ -426,9 +437,9 @@ impl Worker {
                         slot.set_timer(self, id, delay);
                     }
                 }
-                Intent::Callout { tag, id, call } => {
+                Intent::Callout { tag, id, call, span } => {
                     if let Some(slot) = self.slot(tag) {
-                        slot.callout(self, id, call);
+                        slot.callout(self, id, call, span);
                     }
                 }
                 Intent::Grpc { tag, id, call } => {

@@ -6,6 +6,7 @@ use sidegate_wasm_host::{Callout, GrpcCallout, GrpcStep};
 use tokio::task::AbortHandle;
 
 use super::{VmHandle, VmSlot};
+use crate::exchange::span::CalloutSpan;
 use crate::upstream::callout::grpc::{self, Event};
 use crate::upstream::callout::http;
 use crate::upstream::callout::outgoing::{self, Messages};
@@ -25,11 +26,16 @@ impl Drop for Open {
 }
 
 impl VmSlot {
-    pub(super) fn callout(self: Rc<Self>, worker: &Rc<Worker>, id: u32, call: Callout) {
+    pub(super) fn callout(self: Rc<Self>, worker: &Rc<Worker>, id: u32, call: Callout, span: Option<Box<CalloutSpan>>) {
         let Some(vm) = self.current() else { return };
         let worker = worker.clone();
         tokio::task::spawn_local(async move {
             let answer = http::send(&worker, call).await;
+            if let Some(span) = span {
+                let head = answer.as_ref().ok().and_then(|answer| answer.headers.first());
+                let (collector, told) = span.end(head.map(|(_, status)| status.as_slice()));
+                worker.process.spans.send(&collector, [told]);
+            }
             let result = worker.call(&vm, |vm, env| vm.callout_response(env, id, answer));
             self.after(&worker, &vm, result);
         });

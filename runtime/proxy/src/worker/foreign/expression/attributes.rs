@@ -126,10 +126,17 @@ fn kind(path: &[u8]) -> Option<Kind> {
         ("connection", "id") | ("upstream", "request_attempt_count") => Kind::Uint,
         ("connection", "mtls") => Kind::Bool,
         ("upstream", "locality") => Kind::Message,
+        // Istio's objects, whose fields are texts.
+        ("filter_state", "downstream_peer" | "upstream_peer") => Kind::Group,
+        ("filter_state", name) if is_of_peer(name) => Kind::Text,
         ("filter_state", _) => Kind::Bytes,
         ("xds", name) if name.ends_with("_metadata") => Kind::Message,
         _ => Kind::Text,
     })
+}
+
+fn is_of_peer(name: &str) -> bool {
+    ["downstream_peer\0", "upstream_peer\0"].iter().any(|object| name.starts_with(object))
 }
 
 fn property(view: &View, path: &[u8], open: Open) -> Option<Vec<u8>> {
