@@ -123,7 +123,7 @@ clusters:
     trafficPolicy: {outlierDetection: {interval: 1s}}
 "#,
         r#"
-c.yaml:1:31: envoyExtAuthzHttp is not supported yet (extensionProviders[0].envoyExtAuthzHttp)
+c.yaml:1:32: envoyExtAuthzHttp is not supported yet (extensionProviders[0].envoyExtAuthzHttp)
 c.yaml:2:31: mode REGISTRY_ONLY is not supported yet (outboundTrafficPolicy.mode)
 c.yaml:5:18: url oci:// is not supported yet (plugins[1].url)
 c.yaml:9:13: protocol HTTPS is not supported yet (listeners[0].protocol)
