@@ -1,5 +1,5 @@
 //! What a rate limit service is asked, and what its answer does.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of a test may fail it")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "the helpers of a test may fail it")]
 
 use std::time::Duration;
 

@@ -186,7 +186,7 @@ impl Exchange {
         let started = Instant::now();
         let grpc = head::is_grpc(&head.headers);
         let head_request = head.method == Some(http::Method::HEAD);
-        let traced = snapshot.shared.trace_key.as_ref().is_some_and(|key| trace::is_marked(&mut head, key));
+        let traced = trace::is_marked(&mut head, snapshot.shared.trace_key.as_ref());
         // Only a rollout leaves anything to chance.
         let chance = if snapshot.shared.rollouts.is_empty() { 0 } else { worker.with_env(|env| env.rng().draw()) };
         let chosen = snapshot.chain_for(listener, &head, chance);

@@ -6,6 +6,7 @@ pub mod breaker;
 pub mod counters;
 pub mod env;
 pub mod foreign;
+pub mod intent;
 pub mod node;
 pub mod plugins;
 pub mod rng;
@@ -137,7 +138,9 @@ impl Worker {
         let mut slots = self.slots.borrow_mut();
         slots.retain(|_, known| !Rc::ptr_eq(known, slot));
         drop(slots);
-        self.with_env(|env| env.forget(slot.plugin.spec.tag));
+        let tag = slot.plugin.spec.tag;
+        self.with_env(|env| env.forget(tag));
+        self.process.data.disown_queues(env::identity(self.index, tag));
         slot.add_contexts(self, 0);
     }
 

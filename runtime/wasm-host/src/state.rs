@@ -37,6 +37,8 @@ pub(crate) struct State<H> {
     pub(crate) calls: Calls,
     /// What the proxy keeps for this VM.
     pub(crate) kept: Kept,
+    /// Queues that were registered while the VM was prepared: they are its own once it serves.
+    pub(crate) queues: Vec<u32>,
     /// Text that the guest wrote to stdout and stderr without a line end so far, and whether there is any.
     pub(crate) stdio: [Vec<u8>; 2],
     pub(crate) stdio_pending: bool,
@@ -180,6 +182,7 @@ impl<H: Host> State<H> {
             sampler,
             calls: Calls::default(),
             kept: Kept::default(),
+            queues: Vec::new(),
             stdio: [Vec::new(), Vec::new()],
             stdio_pending: false,
             root_pending_done: false,

@@ -160,6 +160,15 @@ impl<H: Host> Vm<H> {
         &mut self.core.store.data_mut().host
     }
 
+    /// The VM begins to serve: the queues that it registered while it was prepared become its own.
+    pub fn own_queues(&mut self) {
+        let state = self.core.store.data_mut();
+        let owner = state.host.vm_identity(&state.spec);
+        for id in std::mem::take(&mut state.queues) {
+            state.host.shared().own_queue(id, owner);
+        }
+    }
+
     /// Whether a fault has ended this VM.
     pub fn is_dead(&self) -> bool {
         self.core.dead

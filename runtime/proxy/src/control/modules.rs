@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use sidegate_wasm_host::module::{Outline, Trusted};
 use sidegate_wasm_host::{Engine, Module, Policy};
@@ -101,10 +102,12 @@ impl Modules {
             Some(_) => {}
             None => known.modules.push(module.clone()),
         }
+        let is_serving = |module: &Arc<PluginModule>| module.serving.load(Ordering::Acquire) > 0;
         for with_code in [true, false] {
             let of_this_kind = |module: &Arc<PluginModule>| module.code.is_ok() == with_code;
             if known.modules.iter().filter(|module| of_this_kind(module)).count() > VERSIONS_KEPT
-                && let Some(oldest) = known.modules.iter().position(of_this_kind)
+                && let Some(oldest) =
+                    known.modules.iter().position(|module| of_this_kind(module) && !is_serving(module))
             {
                 known.modules.remove(oldest);
             }

@@ -231,9 +231,10 @@ impl Remote {
     fn fetch(&mut self, url: &str) -> Result<Option<Content>, String> {
         let etag = self.etag.as_deref().filter(|_| self.content.is_some());
         let known = self.content.as_ref().map(|content| content.bytes.clone());
+        let mut new_etag = None;
         let bytes = match fetch::get(url, etag, limits::MODULE_BYTES)? {
             Fetched::New { bytes, etag } => {
-                self.etag = etag;
+                new_etag = Some(etag);
                 Cow::Owned(Vec::from(bytes))
             }
             Fetched::Unchanged if !self.signed => return Ok(None),
@@ -247,6 +248,10 @@ impl Remote {
         } else {
             None
         };
+        // Only now: a module without its signature must be asked for again.
+        if let Some(etag) = new_etag {
+            self.etag = etag;
+        }
         Ok(Some(Content::new(url.to_owned(), bytes, signed)))
     }
 

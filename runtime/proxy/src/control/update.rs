@@ -327,8 +327,11 @@ impl Updater {
     }
 
     fn done_with(&self, plugin: &str, choice: &Choice, prepare_ms: u64, durable: bool) -> Option<Done> {
+        let rolling = self.rollouts.runs(plugin);
+        let durable = durable && !rolling;
         let note = match (&self.store, durable) {
             (_, true) => None,
+            _ if rolling => Some("lost at a restart until the rollout has ended well"),
             (None, false) => Some("lost at a restart: there is no stateDir"),
             (Some(_), false) => Some("lost at a restart: stateDir cannot be written"),
         };
@@ -336,7 +339,7 @@ impl Updater {
             plugin: plugin.to_owned(),
             version: choice.module.version,
             digest: choice.module.digest.clone(),
-            state: if self.rollouts.runs(plugin) { State::RollingOut } else { State::Live }.as_str(),
+            state: if rolling { State::RollingOut } else { State::Live }.as_str(),
             prepare_ms,
             durable,
             note,

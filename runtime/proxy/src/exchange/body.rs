@@ -312,7 +312,9 @@ impl Pump {
     fn check_held(&mut self, at: usize) -> Result<(), Stopped> {
         let fits = self.note_held();
         let Some(stage) = self.stages.get(at) else { return Ok(()) };
-        let failure = if stage.buffering && stage.held.len() > self.limit(stage.link) {
+        // A filter that only waits is not asked for more once it is full; a hook may have made its body larger.
+        let spare = if stage.buffering { 0 } else { WATERMARK };
+        let failure = if stage.held.len() > self.limit(stage.link).saturating_add(spare) {
             Failure::BodyTooLarge
         } else if !fits {
             self.exchange.worker.counters.overloaded.add(self.exchange.worker.index, 1);

@@ -60,6 +60,11 @@ impl Breaker {
         self.until.store(Self::milliseconds(now + time).max(1), Ordering::Relaxed);
     }
 
+    /// Lets exchanges in again.
+    pub fn close(&self) {
+        self.until.store(0, Ordering::Relaxed);
+    }
+
     pub fn is_open(&self) -> bool {
         // The clock is read only for a version that has misbehaved.
         let until = self.until.load(Ordering::Relaxed);

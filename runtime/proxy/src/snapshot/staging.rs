@@ -5,41 +5,47 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::rollout::Rollout;
-use super::{PluginUse, Snapshot};
+use super::{ChainEntry, PluginUse, Snapshot};
 
-/// What a plugin was in each chain entry, by listener and entry name.
+/// What a plugin was in each chain entry, by listener, entry name, and place among the entries of that name.
 #[derive(Clone, Default)]
-pub struct Stable(HashMap<(String, String), Arc<PluginUse>>);
+pub struct Stable(HashMap<(String, String, usize), Arc<PluginUse>>);
 
 impl Stable {
     /// What the entries of this plugin use when nothing is being rolled out.
     pub fn of(snapshot: &Snapshot, plugin: &str) -> Self {
         let mut uses = HashMap::new();
         for listener in &snapshot.listeners {
-            for entry in &listener.chain {
+            for (at, entry) in listener.chain.iter().enumerate() {
                 let used = entry.before.as_ref().map_or(entry.plugin, |before| before.plugin);
                 if let Some(used) = snapshot.plugins.get(used).filter(|used| used.name == plugin) {
-                    uses.insert((listener.name.clone(), entry.name.clone()), used.clone());
+                    uses.insert((listener.name.clone(), entry.name.clone(), place(&listener.chain, at)), used.clone());
                 }
             }
         }
         Self(uses)
     }
 
-    fn get(&self, listener: &str, entry: &str) -> Option<&Arc<PluginUse>> {
-        self.0.get(&(listener.to_owned(), entry.to_owned()))
+    fn get(&self, listener: &str, entry: &str, place: usize) -> Option<&Arc<PluginUse>> {
+        self.0.get(&(listener.to_owned(), entry.to_owned(), place))
     }
 
     /// Whether any entry of the plugin has become something else. A new entry has nothing to differ from.
     pub fn differs(&self, compiled: &Snapshot, plugin: &str) -> bool {
         compiled.listeners.iter().any(|listener| {
-            listener.chain.iter().any(|entry| {
+            listener.chain.iter().enumerate().any(|(at, entry)| {
                 let new = compiled.plugins.get(entry.plugin).filter(|new| new.name == plugin);
-                let old = self.get(&listener.name, &entry.name);
+                let old = self.get(&listener.name, &entry.name, place(&listener.chain, at));
                 new.zip(old).is_some_and(|(new, old)| new.fingerprint != old.fingerprint)
             })
         })
     }
+}
+
+/// Names of entries need not differ: the how manieth of its name an entry is.
+fn place(chain: &[ChainEntry], at: usize) -> usize {
+    let name = chain.get(at).map(|entry| &entry.name);
+    chain.iter().take(at).filter(|entry| Some(&entry.name) == name).count()
 }
 
 /// The old version of a chain entry, while the new one is being rolled out.
@@ -72,8 +78,9 @@ pub fn stage(snapshot: &mut Snapshot, rollout: Rollout, stable: &Stable) {
 /// Leaves a plugin as it was: entries go back to the old version wherever there is one.
 pub fn pin(snapshot: &mut Snapshot, plugin: &str, stable: &Stable) {
     replace(snapshot, plugin, stable, |entry, old| entry.plugin = old);
+    let entries = snapshot.listeners.iter().flat_map(|listener| &listener.chain);
     let used: Vec<usize> =
-        snapshot.listeners.iter().flat_map(|listener| &listener.chain).map(|entry| entry.plugin).collect();
+        entries.flat_map(|entry| [Some(entry.plugin), entry.before.map(|before| before.plugin)]).flatten().collect();
     // What no entry uses any more must not be prepared; indices of the others stay as they are.
     let mut kept = Vec::new();
     let mut moved = HashMap::new();
@@ -94,14 +101,15 @@ pub fn pin(snapshot: &mut Snapshot, plugin: &str, stable: &Stable) {
     }
 }
 
-fn replace(snapshot: &mut Snapshot, plugin: &str, stable: &Stable, change: impl Fn(&mut super::ChainEntry, usize)) {
+fn replace(snapshot: &mut Snapshot, plugin: &str, stable: &Stable, change: impl Fn(&mut ChainEntry, usize)) {
     let Snapshot { listeners, plugins, .. } = snapshot;
     for listener in listeners {
         // A snapshot that was just compiled has no other owner.
         let Some(listener) = Arc::get_mut(listener) else { continue };
-        for entry in &mut listener.chain {
+        let places: Vec<usize> = (0..listener.chain.len()).map(|at| place(&listener.chain, at)).collect();
+        for (entry, place) in listener.chain.iter_mut().zip(places) {
             let Some(new) = plugins.get(entry.plugin).filter(|used| used.name == plugin) else { continue };
-            let Some(old) = stable.get(&listener.name, &entry.name) else { continue };
+            let Some(old) = stable.get(&listener.name, &entry.name, place) else { continue };
             if old.fingerprint == new.fingerprint {
                 continue;
             }

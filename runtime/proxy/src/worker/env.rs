@@ -17,7 +17,6 @@ use slab::Slab;
 
 use crate::exchange::access_log::AccessLog;
 use crate::exchange::peer::Peers;
-use crate::exchange::span::CalloutSpan;
 use crate::exchange::view::View;
 use crate::snapshot::{Clusters, Node, Snapshot};
 use crate::telemetry::guest_log::{self, LineRate};
@@ -26,12 +25,17 @@ use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
 use crate::telemetry::spans::Spans;
 use crate::worker::allowance::Allowance;
 use crate::worker::breaker::Health;
+use crate::worker::intent::Intent;
 pub use crate::worker::rng::Rng;
 use crate::worker::wishes::WishList;
 use crate::worker::{foreign, node};
 
 /// Problems that one `on_configure` may report; more are dropped.
 pub const MAX_CONFIG_PROBLEMS: usize = 256;
+/// Things that guests may ask for between two moments at which they are done: ticks, timers, callouts, queue items.
+const MAX_INTENTS: usize = 4096;
+/// What was over it, or over the timers of a VM.
+pub const INTENTS_DROPPED: &str = "sidegate_plugin_intents_dropped_total";
 /// CPU time of guests by plugin, version and hook.
 pub const CPU_SECONDS: &str = "sidegate_plugin_cpu_seconds_total";
 /// Exchanges that a plugin took part in, by plugin and version.
@@ -146,42 +150,6 @@ impl Quotas {
     }
 }
 
-/// Something a guest asked for that happens after its hook.
-#[derive(Debug)]
-pub enum Intent {
-    /// `on_tick` of this VM every period; `None` stops it.
-    Tick { tag: u64, period: Option<Duration> },
-    Callout {
-        tag: u64,
-        id: u32,
-        call: Callout,
-        /// What is told of it when it is over.
-        span: Option<Box<CalloutSpan>>,
-    },
-    /// A gRPC call or stream.
-    Grpc { tag: u64, id: u32, call: Box<GrpcCallout> },
-    /// What a guest does with one that it began.
-    GrpcStep { tag: u64, id: u32, step: GrpcStep },
-    /// A queue has an item for the VM of this identity.
-    QueueReady { owner: u64, queue: u32 },
-    /// `sidegate_timer`: one call back after the delay.
-    Timer { tag: u64, id: u32, delay: Duration },
-}
-
-impl Intent {
-    /// The plugin use whose VM asked; `None` when it does not matter.
-    pub fn tag(&self) -> Option<u64> {
-        match self {
-            Self::Tick { tag, .. }
-            | Self::Callout { tag, .. }
-            | Self::Grpc { tag, .. }
-            | Self::GrpcStep { tag, .. }
-            | Self::Timer { tag, .. } => Some(*tag),
-            Self::QueueReady { .. } => None,
-        }
-    }
-}
-
 impl Env {
     pub fn new(worker: usize, shared: Arc<Process>, clusters: Arc<Clusters>, node: Arc<Node>) -> Self {
         Self {
@@ -241,6 +209,19 @@ impl Env {
         self.views.get_mut(key as usize)
     }
 
+    /// Takes down what a guest asks for. More than one hook can mean is dropped and counted.
+    pub fn intend(&mut self, plugin: &str, intent: Intent) {
+        if let Intent::Tick { tag, .. } = &intent {
+            // The last word counts.
+            self.outbox.retain(|known| !matches!(known, Intent::Tick { tag: other, .. } if other == tag));
+        }
+        if self.outbox.len() >= MAX_INTENTS {
+            self.count(INTENTS_DROPPED, plugin);
+            return;
+        }
+        self.outbox.push(intent);
+    }
+
     /// Begins a trace of this exchange.
     pub fn trace(&mut self, key: StreamKey) {
         if let Some(view) = self.views.get_mut(key as usize) {
@@ -276,7 +257,7 @@ impl Env {
         &mut self.rng
     }
 
-    fn count(&self, name: &str, plugin: &str) {
+    pub fn count(&self, name: &str, plugin: &str) {
         let series = self.shared.metrics.series(Kind::Counter, &SeriesName::new(name, &[("plugin", plugin)]));
         series.add_shared(1);
     }
@@ -342,7 +323,7 @@ impl Host for Box<Env> {
     }
 
     fn tick(&mut self, spec: &VmSpec, period: Option<Duration>) {
-        self.outbox.push(Intent::Tick { tag: spec.tag, period });
+        self.intend(&spec.plugin, Intent::Tick { tag: spec.tag, period });
     }
 
     fn dispatch(&mut self, spec: &VmSpec, id: u32, stream: Option<StreamKey>, mut call: Callout) -> Result<(), Status> {
@@ -357,7 +338,7 @@ impl Host for Box<Env> {
                 told = span.callout(drawn, &call.cluster, &mut call.headers);
             }
         }
-        self.outbox.push(Intent::Callout { tag: spec.tag, id, call, span: told });
+        self.intend(&spec.plugin, Intent::Callout { tag: spec.tag, id, call, span: told });
         Ok(())
     }
 
@@ -378,12 +359,12 @@ impl Host for Box<Env> {
                 span.pass_on(&mut call.metadata);
             }
         }
-        self.outbox.push(Intent::Grpc { tag: spec.tag, id, call: Box::new(call) });
+        self.intend(&spec.plugin, Intent::Grpc { tag: spec.tag, id, call: Box::new(call) });
         Ok(())
     }
 
     fn steer_grpc(&mut self, spec: &VmSpec, id: u32, step: GrpcStep) {
-        self.outbox.push(Intent::GrpcStep { tag: spec.tag, id, step });
+        self.intend(&spec.plugin, Intent::GrpcStep { tag: spec.tag, id, step });
     }
 
     fn metric(&mut self, spec: &VmSpec, kind: MetricKind, name: &str) -> Result<u32, Status> {
@@ -441,7 +422,7 @@ impl Host for Box<Env> {
     }
 
     fn queue_ready(&mut self, owner: u64, queue: u32) {
-        self.outbox.push(Intent::QueueReady { owner, queue });
+        self.intend("queues", Intent::QueueReady { owner, queue });
     }
 
     fn vm_identity(&self, spec: &VmSpec) -> u64 {

@@ -15,7 +15,8 @@ use sidegate_wasm_host::abi::{LogLevel, Status};
 use sidegate_wasm_host::{ForeignCall, Host, StreamKey, VmSpec};
 
 use self::expression::Attributes;
-use super::env::{ConfigProblem, Env, Intent};
+use super::env::{ConfigProblem, Env};
+use super::intent::Intent;
 use crate::exchange::access_log::AccessLog;
 use crate::exchange::span::Rules;
 
@@ -73,7 +74,7 @@ fn timer(env: &mut Env, spec: &VmSpec, argument: &[u8], out: &mut Vec<u8>) -> St
     let Some(milliseconds) = argument.first_chunk::<4>() else { return Status::BadArgument };
     let delay = Duration::from_millis(u32::from_le_bytes(*milliseconds).into()).min(TIMER_MAX);
     let id = env.shared.timers.fetch_add(1, Ordering::Relaxed);
-    env.outbox.push(Intent::Timer { tag: spec.tag, id, delay });
+    env.intend(&spec.plugin, Intent::Timer { tag: spec.tag, id, delay });
     out.extend_from_slice(&id.to_le_bytes());
     Status::Ok
 }

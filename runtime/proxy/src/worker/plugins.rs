@@ -16,7 +16,8 @@ use tokio::task::AbortHandle;
 
 use super::Worker;
 use super::breaker::Verdict;
-use super::env::{Intent, Process, REQUESTS};
+use super::env::{INTENTS_DROPPED, Process, REQUESTS};
+use super::intent::Intent;
 use super::wishes::Wishes;
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::{PluginModule, PluginUse};
@@ -176,6 +177,7 @@ impl VmSlot {
     /// Carries out what the VM asked for while it was prepared.
     pub fn activate(self: &Rc<Self>, worker: &Rc<Worker>) {
         if let Some(vm) = self.current() {
+            vm.borrow_mut().own_queues();
             let recorded = std::mem::take(&mut vm.borrow_mut().own_host().outbox);
             worker.carry_out(recorded);
         }
@@ -389,7 +391,8 @@ impl VmSlot {
     fn set_timer(self: &Rc<Self>, worker: &Rc<Worker>, id: u32, delay: Duration) {
         let Some(vm) = self.current() else { return };
         if self.tasks.borrow().timers >= TIMERS_PER_VM {
-            tracing::warn!(plugin = self.plugin.name, "more than {TIMERS_PER_VM} timers: one was dropped");
+            // No line: a guest may ask for thousands in one hook.
+            worker.with_env(|env| env.count(INTENTS_DROPPED, &self.plugin.name));
             return;
         }
         self.tasks.borrow_mut().timers += 1;

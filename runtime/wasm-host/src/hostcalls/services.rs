@@ -115,8 +115,13 @@ pub(super) fn register_queue<H: Host>(
     let (memory, state) = split(caller);
     answer((|| {
         let name = slice(memory, name, name_len)?;
-        let owner = state.host.vm_identity(&state.spec);
-        let id = state.host.shared().register_queue(&state.spec.vm_id, name, owner)?;
+        let id = state.host.shared().register_queue(&state.spec.vm_id, name)?;
+        if state.hook.prepares() {
+            // A VM that is refused, or waits as a spare, must not take anything from the one that serves.
+            state.queues.push(id);
+        } else {
+            state.host.shared().own_queue(id, state.host.vm_identity(&state.spec));
+        }
         write_u32(memory, out_id, id)
     })())
 }
@@ -147,8 +152,9 @@ pub(super) fn enqueue<H: Host>(
 ) -> wasmtime::Result<u32> {
     let (memory, state) = split(caller);
     answer(slice(memory, value, len).and_then(|value| {
-        let owner = state.host.shared().enqueue(id, value)?;
-        state.host.queue_ready(owner, id);
+        if let Some(owner) = state.host.shared().enqueue(id, value)? {
+            state.host.queue_ready(owner, id);
+        }
         Ok(())
     }))
 }

@@ -16,13 +16,14 @@ pub(super) struct Queues {
 
 struct Queue {
     vm_id: String,
-    owner: u64,
+    /// Who registered it and is still there; the last one is told of items.
+    owners: Vec<u64>,
     items: VecDeque<Vec<u8>>,
 }
 
 impl Shared {
-    /// Registers or takes over a queue; ready callbacks go to `owner`.
-    pub fn register_queue(&self, vm_id: &str, name: &[u8], owner: u64) -> Result<u32, Status> {
+    /// Finds a queue, or makes it. Nobody is told of its items before [`Shared::own_queue`].
+    pub fn register_queue(&self, vm_id: &str, name: &[u8]) -> Result<u32, Status> {
         let mut queues = lock(&self.queues);
         let id = match queues.ids.get(&(vm_id.to_owned(), name.to_vec())) {
             Some(id) => *id,
@@ -35,18 +36,33 @@ impl Shared {
                 id
             }
         };
-        let new = || Queue { vm_id: vm_id.to_owned(), owner, items: VecDeque::new() };
-        queues.queues.entry(id).or_insert_with(new).owner = owner;
+        let new = || Queue { vm_id: vm_id.to_owned(), owners: Vec::new(), items: VecDeque::new() };
+        queues.queues.entry(id).or_insert_with(new);
         Ok(id)
+    }
+
+    /// From now on `owner` is told of items.
+    pub fn own_queue(&self, id: u32, owner: u64) {
+        if let Some(queue) = lock(&self.queues).queues.get_mut(&id) {
+            queue.owners.retain(|known| *known != owner);
+            queue.owners.push(owner);
+        }
+    }
+
+    /// An owner is gone: who had its queues before has them again.
+    pub fn disown_queues(&self, owner: u64) {
+        for queue in lock(&self.queues).queues.values_mut() {
+            queue.owners.retain(|known| *known != owner);
+        }
     }
 
     pub fn resolve_queue(&self, vm_id: &str, name: &[u8]) -> Result<u32, Status> {
         lock(&self.queues).ids.get(&(vm_id.to_owned(), name.to_vec())).copied().ok_or(Status::NotFound)
     }
 
-    /// Returns the owner to be told. An unknown or full queue is "not found", and so is one whose vmId has used up its
+    /// Returns the owner to be told, if there is one. An unknown or full queue is "not found", and so is one whose vmId has used up its
     /// bytes.
-    pub fn enqueue(&self, id: u32, item: &[u8]) -> Result<u64, Status> {
+    pub fn enqueue(&self, id: u32, item: &[u8]) -> Result<Option<u64>, Status> {
         let mut guard = lock(&self.queues);
         let Queues { queues, bytes, .. } = &mut *guard;
         let queue = queues.get_mut(&id).ok_or(Status::NotFound)?;
@@ -59,7 +75,7 @@ impl Shared {
         }
         *held += item.len();
         queue.items.push_back(item.to_vec());
-        Ok(queue.owner)
+        Ok(queue.owners.last().copied())
     }
 
     pub fn dequeue(&self, id: u32) -> Result<Vec<u8>, Status> {
@@ -81,11 +97,13 @@ mod tests {
     #[test]
     fn queues() {
         let shared = Shared::default();
-        let id = shared.register_queue("vm", b"q", 1).unwrap();
-        assert_eq!(shared.register_queue("vm", b"q", 2), Ok(id), "the last one that registers owns it");
+        let id = shared.register_queue("vm", b"q").unwrap();
+        assert_eq!(shared.register_queue("vm", b"q"), Ok(id));
+        (1..=3).for_each(|owner| shared.own_queue(id, owner));
+        shared.disown_queues(3);
         assert_eq!(shared.resolve_queue("vm", b"other"), Err(Status::NotFound));
         assert_eq!(shared.dequeue(id), Err(Status::Empty));
-        assert_eq!(shared.enqueue(id, b"x"), Ok(2));
+        assert_eq!(shared.enqueue(id, b"x"), Ok(Some(2)), "the last one that is still there");
         assert_eq!(shared.dequeue(id), Ok(b"x".to_vec()));
         assert_eq!(shared.enqueue(id + 1, b"x"), Err(Status::NotFound));
         for _ in 0..limits::QUEUE_ITEMS {
@@ -97,8 +115,8 @@ mod tests {
     #[test]
     fn all_queues_of_a_vm_id_share_their_bytes() {
         let shared = Shared::default();
-        let queues = [b"a", b"b"].map(|name| shared.register_queue("vm", name, 1).unwrap());
-        let other = shared.register_queue("other", b"a", 1).unwrap();
+        let queues = [b"a", b"b"].map(|name| shared.register_queue("vm", name).unwrap());
+        let other = shared.register_queue("other", b"a").unwrap();
         let item = vec![0; limits::QUEUE_ITEM_BYTES];
         for at in 0..limits::QUEUE_BYTES / item.len() {
             assert!(shared.enqueue(queues[at % 2], &item).is_ok());

@@ -197,7 +197,9 @@ impl Guest {
     }
 
     pub(crate) fn start_with(&self, spec: VmSpec, host: FakeHost) -> Running {
-        Running { vm: self.prepare(spec, FakeHost::new()).unwrap(), host }
+        let mut vm = self.prepare(spec, FakeHost::new()).unwrap();
+        vm.own_queues();
+        Running { vm, host }
     }
 
     pub(crate) fn start(&self) -> Running {

@@ -139,3 +139,47 @@ fn what_a_push_may_ask_for() {
         assert!(Plan::of_push(bad, hold, None).is_err(), "{bad}");
     }
 }
+
+/// A snapshot with the plugins `a` and `z`, and `z` twice under one name with different configurations.
+fn two_plugins(a: &str, z: &str, before: Option<&Snapshot>) -> Snapshot {
+    let text = "plugins: [{name: a, url: 'file:a.wasm'}, {name: z, url: 'file:z.wasm'}]\n\
+                listeners: [{name: l, address: '127.0.0.1:1', filters: [\
+                  {plugin: a}, {plugin: z, config: one}, {plugin: z, config: two}]}]\n";
+    let loaded = sidegate_config::parse(&[Source { path: PathBuf::from("/c.yaml"), text: text.to_owned() }]).unwrap();
+    let module =
+        |digest: &str| Arc::new(PluginModule::new(digest.to_owned(), 1, String::new(), Err("none".to_owned())));
+    let modules: Modules = [("a".to_owned(), module(a)), ("z".to_owned(), module(z))].into();
+    compile::compile(&loaded.config, &loaded.config.plugins, &modules, before)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The digest and configuration that each entry runs, and ran.
+fn entries(snapshot: &Snapshot) -> Vec<(String, Option<String>)> {
+    let text = |at: usize| {
+        let plugin = &snapshot.plugins[at];
+        let configuration = plugin.spec.configuration.as_deref().unwrap_or_default();
+        format!("{} {}", plugin.module.digest, String::from_utf8_lossy(configuration))
+    };
+    let chain = snapshot.listeners.iter().flat_map(|listener| &listener.chain);
+    chain.map(|entry| (text(entry.plugin), entry.before.map(|before| text(before.plugin)))).collect()
+}
+
+#[test]
+fn a_rollout_that_ends_badly_leaves_the_other_ones_alone() {
+    let now = Instant::now();
+    let first = two_plugins("a1", "z1", None);
+    let mut both = two_plugins("a2", "z2", Some(&first));
+    let mut rollouts = Rollouts::default().after(&mut both, Some(&first), &|_| Some(plan()), now);
+    let old_and_new = |new: &str, old: &str| (new.to_owned(), Some(old.to_owned()));
+    let running = old_and_new("a2 ", "a1 ");
+    assert_eq!(
+        entries(&both),
+        [running.clone(), old_and_new("z2 one", "z1 one"), old_and_new("z2 two", "z1 two")],
+        "entries of one name keep their own configuration"
+    );
+    rollouts.step("z", &Due::Abort("worse".into()), now);
+    let mut after = two_plugins("a2", "z2", Some(&both));
+    rollouts.after(&mut after, Some(&both), &|_| Some(plan()), now);
+    let alone = |text: &str| (text.to_owned(), None);
+    assert_eq!(entries(&after), [running, alone("z1 one"), alone("z1 two")]);
+}

@@ -25,7 +25,8 @@ impl Updater {
         self.retire_oldest();
         let Some(store) = &self.store else { return false };
         let kept = (|| {
-            for choice in self.choices.values() {
+            // What is being rolled out is written when it has proved itself; until then its bytes stay here.
+            for (_, choice) in self.choices.iter().filter(|(name, _)| !self.rollouts.runs(name)) {
                 if let Some(bytes) = &choice.bytes {
                     store.keep_module(&choice.module.digest, bytes)?;
                 }
@@ -38,7 +39,9 @@ impl Updater {
             tracing::warn!("stateDir: {error}: this update is lost at a restart");
             return false;
         }
-        self.choices.values_mut().for_each(|choice| choice.bytes = None);
+        let rollouts = &self.rollouts;
+        let kept = self.choices.iter_mut().filter(|(name, _)| !rollouts.runs(name));
+        kept.for_each(|(_, choice)| choice.bytes = None);
         true
     }
 

@@ -107,6 +107,10 @@ impl Updater {
                     }
                     Change::Step { plugin, due: Due::Abort(reason) } if *plugin == name => {
                         self.enter(&newer, State::Rejected, Some(&format!("rolled back: {reason}")));
+                        // Of two configurations of one module only the new one was bad.
+                        if choices.get(&name).is_some_and(|choice| choice.is_module_of(&present)) {
+                            present.module.breaker.close();
+                        }
                     }
                     Change::Rollout { plugin, .. } if *plugin == name => {
                         self.enter(&newer, State::Rejected, Some(ASKED));

@@ -87,6 +87,7 @@ impl Feed {
     fn push(&self, frame: &Frame<Bytes>) -> bool {
         let mut queue = self.0.borrow_mut();
         let copy = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) if data.is_empty() => return true,
             (Some(data), _) => Frame::data(data.clone()),
             (None, Some(fields)) => Frame::trailers(fields.clone()),
             (None, None) => return true,
