@@ -34,8 +34,6 @@ use crate::worker::{foreign, node};
 pub const MAX_CONFIG_PROBLEMS: usize = 256;
 /// CPU time of guests by plugin, version and hook.
 pub const CPU_SECONDS: &str = "sidegate_plugin_cpu_seconds_total";
-/// Exchanges that a plugin took part in, by plugin and version.
-pub const REQUESTS: &str = "sidegate_plugin_requests_total";
 /// Bytes of the Prometheus name that a guest may give a series.
 const SERIES_NAME_BYTES: usize = 1024;
 
