@@ -67,12 +67,7 @@ pub fn witness() -> Origin {
 }
 
 /// Sends traffic to a proxy while the work is done; its result, and what the clients saw.
-pub fn during<R>(
-    address: SocketAddr,
-    load: &Load,
-    generations: &Generations,
-    work: impl FnOnce() -> R,
-) -> (R, Report) {
+pub fn during<R>(address: SocketAddr, load: &Load, generations: &Generations, work: impl FnOnce() -> R) -> (R, Report) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let mut clients = Vec::new();

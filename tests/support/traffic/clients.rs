@@ -128,8 +128,8 @@ impl<'a> Client<'a> {
     fn examine(&mut self, place: &mut Place, answer: &Response, body: &[u8]) {
         self.report.requests += 1;
         if answer.status != 200 || answer.body != body {
-            let length = answer.body.len();
-            return self.report.fail(&format!("status {} with {length} bytes instead of {}", answer.status, body.len()));
+            let (status, length) = (answer.status, answer.body.len());
+            return self.report.fail(&format!("status {status} with {length} bytes instead of {}", body.len()));
         }
         self.judge(place, answer.header("x-saw").unwrap_or_default(), answer.header("x-gen"));
     }
