@@ -11,31 +11,46 @@ use crate::setup::fine;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-#[test]
-fn bad_modules_at_start_do_not_stop_the_rest() {
+/// How long one of [`bad`] may configure: long enough for a good one.
+pub(crate) const CONFIGURE: &str = ", limits: {configure: 200ms}";
+
+/// One module of every kind that must be refused, by name.
+pub(crate) fn bad() -> Vec<(&'static str, Vec<u8>)> {
     let whole = guest(&[("request_headers", "")]);
+    // Where the first section says what it is.
     let mut flipped = whole.clone();
-    *flipped.last_mut().unwrap() ^= 0xff;
-    let bad: Vec<(&str, Vec<u8>)> = vec![
+    flipped[8] ^= 0x40;
+    let text = |parts: &str| wat::parse_str(format!("(module {parts} (memory (export \"memory\") 1))")).unwrap();
+    let abi = "(func (export \"proxy_abi_version_0_2_1\"))";
+    vec![
         ("empty", vec![]),
         ("text", b"not wasm".to_vec()),
         ("truncated", whole[..whole.len() / 2].to_vec()),
+        ("bit-flip", flipped),
         ("component", b"\0asm\x0d\0\x01\0".to_vec()),
-        ("no-abi", wat::parse_str("(module (memory (export \"memory\") 1))").unwrap()),
-        ("missing-import", wat::parse_str("(module (import \"env\" \"no_such_call\" (func)) (memory (export \"memory\") 1) (func (export \"proxy_abi_version_0_2_1\")))").unwrap()),
+        ("no-abi", text("")),
+        ("wrong-abi", text("(func (export \"proxy_abi_version_9_0_0\"))")),
+        ("missing-import", text(&format!("(import \"env\" \"no_such_call\" (func)) {abi}"))),
+        ("start-function-loop", text(&format!("{abi} (func $start (loop $l (br $l))) (start $start)"))),
         ("start-refused", guest(&[("vm_start", "(return #0)")])),
         ("configure-refused", guest(&[("configure", "(return #0)")])),
         ("start-trap", guest(&[("vm_start", "unreachable")])),
         ("start-loop", guest(&[("vm_start", FOREVER)])),
+        ("configure-trap", guest(&[("configure", "unreachable")])),
         ("configure-loop", guest(&[("configure", FOREVER)])),
         ("configure-bomb", guest(&[("configure", "(loop $l (drop (memory.grow #64)) (br $l))")])),
-    ];
+    ]
+}
+
+#[test]
+fn bad_modules_at_start_do_not_stop_the_rest() {
+    let bad = bad();
     let origin = fine();
     let mut text = "plugins:\n".to_owned();
     let mut listeners = String::new();
     for (at, (name, _)) in bad.iter().enumerate() {
         let port = (b'a' + at as u8) as char;
-        text += &format!("- {{name: {name}, url: \"file:{name}.wasm\", limits: {{configure: 200ms}}}}\n");
+        text += &format!("- {{name: {name}, url: \"file:{name}.wasm\"{CONFIGURE}}}\n");
         listeners +=
             &format!("- {{name: {name}, address: $bad_{port}, cluster: app, filters: [{{plugin: {name}}}]}}\n");
     }

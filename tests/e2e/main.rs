@@ -57,6 +57,8 @@ mod signed;
 mod slow_peers;
 mod smuggling;
 mod sources;
+mod swaps;
+mod swaps_refused;
 mod telemetry;
 mod telemetry_spans;
 mod upgrades;

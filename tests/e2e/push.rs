@@ -1,17 +1,14 @@
-//! Modules pushed over HTTP: who may, what is refused, and that no request notices.
+//! Modules pushed over HTTP: who may, and what is refused.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sidegate_tests::{Answer, Client, Origin, Request, eventually};
+use sidegate_tests::{Client, Request, eventually};
 
-use crate::operator::{TOKEN, change, json, plugin, push, push_to, refusing, rollback, serves, stamp, stamped, states};
+use crate::operator::{TOKEN, change, json, plugin, push, push_to, refusing, serves, stamp, stamped, states};
 use crate::setup::fine;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Swaps of the test under load; the answer to each is waited for.
-const SWAPS: usize = 200;
 
 #[test]
 fn a_pushed_module_serves_when_the_answer_comes() {
@@ -176,52 +173,4 @@ fn the_command_line_pushes_lists_and_rolls_back() {
     assert!(run(&["rollback", "stamp"]).0);
     assert_eq!(serves(&sidegate), "a");
     assert!(!run(&["rollback", "stamp"]).0, "there is nothing before");
-}
-
-#[test]
-fn swaps_by_push_and_by_file_lose_and_mix_nothing() {
-    // The body of each answer is the stamp that the request had when it came.
-    let origin = Origin::answering(|request| Answer::ok(request.header("x-gen").unwrap_or_default().to_owned()));
-    let sidegate = stamped(&origin, "", "").start();
-    let (address, stop) = (sidegate.address("inbound"), AtomicBool::new(false));
-    let modules = [("b", stamp("b")), ("a", stamp("a"))];
-    let file = sidegate.folder().join("stamp.wasm");
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..4)
-            .map(|_| {
-                let stop = &stop;
-                scope.spawn(move || {
-                    let mut client = Client::connect(address).unwrap();
-                    let mut count = 0;
-                    while !stop.load(Ordering::Relaxed) {
-                        let answer = client.get("/").expect("no request is lost");
-                        assert_eq!(answer.status, 200);
-                        assert_eq!(answer.header("x-gen"), Some(&*answer.text()), "one version from end to end");
-                        count += 1;
-                    }
-                    count
-                })
-            })
-            .collect();
-        for swap in 0..SWAPS {
-            let (_, module) = &modules[swap % 2];
-            let answer = push(&sidegate, module);
-            assert_eq!(answer.status, 200, "{}", answer.text());
-        }
-        for swap in 0..SWAPS / 20 {
-            let (value, module) = &modules[swap % 2];
-            let beside = file.with_extension("new");
-            fs::write(&beside, module).unwrap();
-            fs::rename(&beside, &file).unwrap();
-            eventually(PATIENCE, || (serves(&sidegate) == *value).then_some(())).expect("the file takes effect");
-        }
-        stop.store(true, Ordering::Relaxed);
-        for client in clients {
-            assert!(client.join().unwrap() > SWAPS / 10);
-        }
-    });
-    let live = states(&sidegate).iter().filter(|(_, state)| state == "LIVE").count();
-    assert_eq!(live, 1);
-    sidegate.metric("sidegate_swap_pause_seconds_count", &[], |count| count >= SWAPS as f64);
-    assert_eq!(rollback(&sidegate).status, 200);
 }

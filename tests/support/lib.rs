@@ -13,7 +13,8 @@
 //!
 //! [`Origin`] is the fake service behind the proxy and keeps every request as the exact bytes that came.
 //! [`Client`] is an HTTP/1.1 client that sends what it is told, right or wrong; `h2` holds one for HTTP/2.
-//! [`Sidegate`] is the real binary in a process of its own.
+//! [`Sidegate`] is the real binary in a process of its own. `traffic` is load that notices what a swap of a filter loses
+//! or mixes.
 
 pub mod client;
 pub mod eventually;
@@ -26,6 +27,8 @@ pub mod port;
 pub mod probe;
 pub mod prometheus;
 pub mod sidegate;
+#[cfg(feature = "http2")]
+pub mod traffic;
 mod wire;
 
 pub use client::Client;

@@ -14,6 +14,20 @@ pub fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     found
 }
 
+/// The bucket of a histogram, by its upper bound, in which this share of all values lies; `None` without values.
+pub fn quantile(page: &str, name: &str, share: f64) -> Option<f64> {
+    let prefix = format!("{name}_bucket{{");
+    let of_bucket = |line: &str| {
+        let (series, count) = line.strip_prefix(&prefix)?.rsplit_once(' ')?;
+        let bound = series.split_once("le=\"")?.1.split_once('"')?.0;
+        Some((bound.parse::<f64>().ok()?, count.parse::<f64>().ok()?))
+    };
+    let mut buckets: Vec<(f64, f64)> = page.lines().filter_map(of_bucket).collect();
+    buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let all = buckets.last().map(|(_, count)| *count).filter(|count| *count > 0.0)?;
+    buckets.iter().find(|(_, count)| *count >= all * share).map(|(bound, _)| *bound)
+}
+
 fn has_label(labels: &str, key: &str, value: &str) -> bool {
     let wanted = format!("{key}=\"{value}\"");
     labels.match_indices(&wanted).any(|(at, _)| at == 0 || labels.as_bytes().get(at - 1) == Some(&b','))
@@ -22,6 +36,15 @@ fn has_label(labels: &str, key: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quantile_is_the_bucket_that_reaches_it() {
+        let page = "h_bucket{le=\"0.5\"} 90\nh_bucket{le=\"1\"} 99\nh_bucket{le=\"+Inf\"} 100\nh_count 100\n";
+        assert_eq!(quantile(page, "h", 0.5), Some(0.5));
+        assert_eq!(quantile(page, "h", 0.99), Some(1.0));
+        assert_eq!(quantile(page, "h", 1.0), Some(f64::INFINITY));
+        assert_eq!(quantile("h_bucket{le=\"+Inf\"} 0\n", "h", 0.5), None);
+    }
 
     #[test]
     fn series_are_summed_over_the_labels_that_are_not_asked_for() {

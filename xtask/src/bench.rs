@@ -1,11 +1,23 @@
 //! The project's own benchmarks by name.
 
 mod soak;
+mod swap;
+
+use std::env;
+use std::path::PathBuf;
 
 use crate::command::Failure;
+use crate::profile::Profile;
 use crate::workspace::Workspace;
 
 pub(crate) use soak::DEFAULT_REQUESTS;
+pub(crate) use swap::DEFAULT_SWAPS;
+
+/// How much of it.
+pub(crate) struct Amounts {
+    pub(crate) requests: usize,
+    pub(crate) swaps: usize,
+}
 
 struct Bench {
     name: &'static str,
@@ -17,6 +29,7 @@ enum Run {
     /// A cargo command of the host workspace.
     Cargo(&'static [&'static str]),
     Soak,
+    Swap,
 }
 
 const BENCHES: &[Bench] = &[
@@ -35,10 +48,15 @@ const BENCHES: &[Bench] = &[
         measures: "memory and open contexts over --requests N (1,000,000) through filters that keep state",
         run: Run::Soak,
     },
+    Bench {
+        name: "swap",
+        measures: "--swaps N (1,000) of a filter under load: what is lost, latency, pause, memory; needs `build`",
+        run: Run::Swap,
+    },
 ];
 
 /// Runs the benchmark of this name; without a name, lists what there is.
-pub(crate) fn bench(workspace: &Workspace, name: Option<&str>, requests: usize) -> Result<(), Failure> {
+pub(crate) fn bench(workspace: &Workspace, name: Option<&str>, amounts: &Amounts) -> Result<(), Failure> {
     let Some(name) = name else {
         println!("{}", list());
         return Ok(());
@@ -47,8 +65,19 @@ pub(crate) fn bench(workspace: &Workspace, name: Option<&str>, requests: usize) 
     let bench = bench.ok_or_else(|| Failure::new(format!("there is no benchmark {name:?}; there are\n{}", list())))?;
     match bench.run {
         Run::Cargo(cargo) => workspace.host_cargo(cargo).step(&format!("bench {name}")),
-        Run::Soak => soak::soak(workspace, requests),
+        Run::Soak => soak::soak(workspace, amounts.requests),
+        Run::Swap => swap::swap(workspace, amounts.swaps),
     }
+}
+
+/// `SIDEGATE_BIN`, else the release build, else the other one.
+fn binary(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let built = [Profile::Release, Profile::Dev].map(|profile| workspace.binary(profile));
+    let given = env::var_os("SIDEGATE_BIN").map(PathBuf::from);
+    let found = given.or_else(|| built.into_iter().find(|binary| binary.is_file()));
+    let found = found.ok_or_else(|| Failure::new("there is no proxy: run `cargo xtask build`"))?;
+    println!("{}", found.display());
+    Ok(found)
 }
 
 fn list() -> String {

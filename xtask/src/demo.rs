@@ -3,6 +3,7 @@
 mod check;
 mod proxy;
 mod services;
+mod swap;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +64,6 @@ pub(crate) fn check(workspace: &Workspace, binary: &Path) -> Result<Tally, Failu
     let _services = Services::start()?;
     let mut proxy = Proxy::start_quietly(workspace, binary)?;
     proxy.wait_until_ready(|| false).map_err(|failure| proxy.with_log(&failure))?;
-    let tally = check::check(&proxy);
+    let tally = check::check(workspace, &proxy);
     if tally.failed == 0 { Ok(tally) } else { Err(proxy.with_log(&Failure::new("the quickstart does not hold"))) }
 }

@@ -30,7 +30,7 @@ cargo xtask test [--peers] [--quick NAME]
         --quick only tests whose name has NAME
 cargo xtask foreign
         target/filters-foreign/*.wasm: filters made with other SDKs, for the tests; `test` does it too
-cargo xtask bench [NAME] [--requests N]
+cargo xtask bench [NAME] [--requests N] [--swaps N]
         one of the project's benchmarks
 cargo xtask fuzz [NAME] [--seconds N]
         hostile bytes against the Wasm host, 60 seconds long";
@@ -79,9 +79,10 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         }
         "bench" => {
             let requests = rest.number("--requests", bench::DEFAULT_REQUESTS)?;
+            let swaps = rest.number("--swaps", bench::DEFAULT_SWAPS)?;
             let name = rest.positional();
             rest.end()?;
-            bench::bench(&workspace, name.as_deref(), requests)
+            bench::bench(&workspace, name.as_deref(), &bench::Amounts { requests, swaps })
         }
         "fuzz" => {
             let seconds = rest.number("--seconds", fuzz::DEFAULT_SECONDS)?;

@@ -30,6 +30,11 @@ impl Workspace {
         self.root.join("target/filters")
     }
 
+    /// The token of the demo's admin; examples/quickstart/sidegate.yaml names it.
+    pub(crate) fn demo_token(&self) -> PathBuf {
+        self.root.join("target/demo/token")
+    }
+
     /// The target folder of the guest workspace.
     pub(crate) fn guest_target(&self) -> PathBuf {
         self.root.join("target/guest")

@@ -1,6 +1,5 @@
 //! What control and workers say to each other. Control knows workers only by their mailboxes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use sidegate_wasm_host::{Fault, Vm};
@@ -9,6 +8,8 @@ use tokio::sync::oneshot;
 use crate::listen::Socket;
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::{Address, Clusters, Node, PluginModule, PluginUse, Snapshot};
+use crate::telemetry::plugins::PluginSeries;
+use crate::worker::wishes::Wishes;
 
 /// Messages that may wait for one worker.
 pub const MAILBOX: usize = 1024;
@@ -36,11 +37,20 @@ pub enum Message {
 /// A snapshot with everything that it needs on this worker.
 pub struct Commit {
     pub snapshot: Arc<Snapshot>,
-    /// New VMs by tag.
-    pub vms: HashMap<u64, Vec<Vm<Guest>>>,
+    /// Aligned with `Snapshot::plugins`.
+    pub seats: Vec<Seat>,
     /// Sockets of new listeners.
     pub sockets: Vec<(Address, Socket)>,
     pub done: oneshot::Sender<()>,
+}
+
+/// What a worker needs of one plugin of a snapshot. Made before, so that the worker only puts it in place.
+pub struct Seat {
+    /// New VMs; none when the worker has them already.
+    pub vms: Vec<Vm<Guest>>,
+    pub series: PluginSeries,
+    /// What it asked for when it was configured.
+    pub wishes: Option<Arc<Wishes>>,
 }
 
 /// How far the end has come.

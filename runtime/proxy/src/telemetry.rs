@@ -4,5 +4,6 @@ pub mod flags;
 pub mod guest_log;
 pub mod log_files;
 pub mod metrics;
+pub mod plugins;
 pub mod prometheus;
 pub mod spans;

@@ -31,7 +31,7 @@ use crate::downstream::connection::ConnectionState;
 use crate::exchange::conduct::Watch;
 use crate::exchange::head::RequestHead;
 use crate::exchange::held::HeldBytes;
-use crate::mailbox::{Message, Order, Phase, VmOrder};
+use crate::mailbox::{Message, Order, Phase, Seat, VmOrder};
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::rollout::Side;
 use crate::snapshot::staging::Before;
@@ -181,52 +181,44 @@ impl Worker {
         }
     }
 
-    /// Puts a snapshot in the place of the present one: VMs of unchanged plugins stay, new ones are activated, those
-    /// that nobody refers to any more retire. A plugin that comes back while its old VM still serves gets that one.
-    fn commit(self: &Rc<Self>, snapshot: Arc<Snapshot>, mut vms: HashMap<u64, Vec<Vm<Guest>>>) {
-        let mut fresh = Vec::new();
-        let slots: Vec<Rc<VmSlot>> = snapshot
-            .plugins
-            .iter()
-            .map(|plugin| {
-                let tag = plugin.spec.tag;
-                let made = vms.remove(&tag).unwrap_or_default();
-                let known = self.slot(tag).or_else(|| self.returning(plugin));
-                if let Some(known) = known {
+    /// Puts a snapshot in the place of the present one: VMs of unchanged plugins stay, those that nobody refers to any
+    /// more retire. A plugin that comes back while its old VM still serves gets that one. What may come a moment later
+    /// (what new VMs asked for, the end of old ones) is a task of its own, so that requests do not wait for it.
+    fn commit(self: &Rc<Self>, snapshot: &Arc<Snapshot>, seats: Vec<Seat>) {
+        let (mut fresh, mut kept) = (Vec::new(), Vec::with_capacity(seats.len()));
+        for (plugin, seat) in snapshot.plugins.iter().zip(seats) {
+            let tag = plugin.spec.tag;
+            let slot = match self.slot(tag).or_else(|| self.returning(plugin)) {
+                Some(known) => {
                     known.keep();
-                    self.slots.borrow_mut().insert(tag, known.clone());
                     // It had no VM so far, and has one now.
-                    for vm in made {
+                    for vm in seat.vms {
                         known.arrived(self, Ok(vm));
                     }
-                    return known;
+                    known
                 }
-                let slot = VmSlot::new(&self.process, plugin.clone(), made);
-                self.slots.borrow_mut().insert(tag, slot.clone());
-                fresh.push(slot.clone());
-                slot
-            })
-            .collect();
-        let retired: Vec<_> = self
-            .slots
-            .borrow()
-            .values()
-            .filter(|known| !slots.iter().any(|slot| Rc::ptr_eq(slot, known)))
-            .cloned()
-            .collect();
-        let next = Rc::new(WorkerSnapshot { shared: snapshot.clone(), slots });
-        let begun = Instant::now();
+                None => {
+                    let slot = VmSlot::new(self.index, plugin.clone(), seat);
+                    fresh.push(slot.clone());
+                    slot
+                }
+            };
+            self.slots.borrow_mut().insert(tag, slot.clone());
+            kept.push(slot);
+        }
+        let mut slots: Vec<_> = self.slots.borrow().values().cloned().collect();
+        slots.retain(|known| !kept.iter().any(|slot| Rc::ptr_eq(slot, known)) && known.retire());
+        let next = Rc::new(WorkerSnapshot { shared: snapshot.clone(), slots: kept });
         self.with_env(|env| {
             env.use_snapshot(&snapshot);
         });
-        let before = self.snapshot.replace(next);
-        self.counters.swapped(self.index, begun.elapsed());
-        drop(before);
-        for slot in fresh {
-            slot.activate(self);
-        }
-        for slot in retired {
-            slot.retire(self);
+        self.snapshot.replace(next);
+        if !fresh.is_empty() || !slots.is_empty() {
+            let worker = self.clone();
+            tokio::task::spawn_local(async move {
+                fresh.iter().for_each(|slot| slot.activate(&worker));
+                slots.iter().for_each(|slot| slot.clear(&worker));
+            });
         }
     }
 

@@ -14,6 +14,8 @@ pub struct Answer {
     pub(super) kind: Kind,
     pub(super) gate: Option<Gate>,
     pub(super) delay: Duration,
+    /// Between two pieces of the answer.
+    pub(super) pace: Duration,
 }
 
 pub(super) enum Kind {
@@ -153,8 +155,15 @@ impl Answer {
         self
     }
 
+    /// Sends the answer in pieces of 4 KiB, with this much time between them.
+    #[must_use]
+    pub fn paced(mut self, pace: Duration) -> Self {
+        self.pace = pace;
+        self
+    }
+
     fn of(kind: Kind) -> Self {
-        Self { kind, gate: None, delay: Duration::ZERO }
+        Self { kind, gate: None, delay: Duration::ZERO, pace: Duration::ZERO }
     }
 }
 

@@ -9,7 +9,7 @@ use super::answer::{Answer, Framing, Kind};
 use crate::message::{Headers, Request};
 use crate::wire::Wire;
 
-/// Bytes of a chunk of a chunked answer.
+/// Bytes of a chunk of a chunked answer, and of a piece of a paced one.
 const CHUNK_BYTES: usize = 4096;
 
 /// Serves until the peer closes, an answer closes, or something breaks.
@@ -23,7 +23,7 @@ pub(super) fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
         }
         let request = wire.request(head)?;
         shared.remember(&request);
-        let Answer { kind, gate, delay } = (shared.answer)(&request);
+        let Answer { kind, gate, delay, pace } = (shared.answer)(&request);
         if let Some(gate) = gate {
             gate.pass();
         }
@@ -45,7 +45,14 @@ pub(super) fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
                 return Ok(());
             }
             Kind::Response { status, headers, body, trailers, framing, closes } => {
-                out.write_all(&response(&request, status, headers, &body, &trailers, framing))?;
+                let bytes = response(&request, status, headers, &body, &trailers, framing);
+                let piece = if pace.is_zero() { bytes.len() } else { CHUNK_BYTES };
+                for (index, piece) in bytes.chunks(piece).enumerate() {
+                    if index > 0 {
+                        thread::sleep(pace);
+                    }
+                    out.write_all(piece)?;
+                }
                 if closes || request.headers.lists("connection", "close") {
                     return Ok(());
                 }

@@ -1,9 +1,8 @@
 //! Many requests through filters that keep state: for each exchange in the guest, and in shared data. Afterwards no
 //! context may be open, and memory may not have grown since the proxy was warm.
 
-use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +10,8 @@ use std::time::{Duration, Instant};
 use sidegate_tests::probe::{self, Abi, Script};
 use sidegate_tests::{Answer, Client, Origin, Request, Sidegate, eventually, prometheus};
 
+use super::binary;
 use crate::command::Failure;
-use crate::profile::Profile;
 use crate::workspace::Workspace;
 
 pub(crate) const DEFAULT_REQUESTS: usize = 1_000_000;
@@ -82,16 +81,6 @@ fn start(workspace: &Workspace, origin: &Origin) -> Result<Sidegate, Failure> {
         proxy = proxy.with_file(&format!("{filter}.wasm"), fs::read(&file).map_err(Failure::file(&file))?);
     }
     Ok(proxy.with_file("probe.wasm", probe).start())
-}
-
-/// `SIDEGATE_BIN`, else the release build, else the other one.
-fn binary(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    let built = [Profile::Release, Profile::Dev].map(|profile| workspace.binary(profile));
-    let given = env::var_os("SIDEGATE_BIN").map(PathBuf::from);
-    let found = given.or_else(|| built.into_iter().find(|binary| binary.is_file()));
-    let found = found.ok_or_else(|| Failure::new("there is no proxy: run `cargo xtask build`"))?;
-    println!("{}", found.display());
-    Ok(found)
 }
 
 /// Sends all requests; resident memory in KiB after each tenth of them.

@@ -6,6 +6,8 @@ use serde_json::Value;
 use sidegate_tests::{Client, Request, Response, eventually, prometheus};
 
 use super::proxy::{ADMIN, LISTENER, PATIENCE, Proxy};
+use super::swap::swap;
+use crate::workspace::Workspace;
 
 /// Requests that are split 90 to 10.
 const SPLIT_REQUESTS: usize = 400;
@@ -29,13 +31,15 @@ pub(crate) struct Tally {
 type Seen = io::Result<(String, bool)>;
 
 /// Sends the requests and prints one row each.
-pub(crate) fn check(proxy: &Proxy) -> Tally {
-    let steps: [(&str, &dyn Fn() -> Seen); 7] = [
+pub(crate) fn check(workspace: &Workspace, proxy: &Proxy) -> Tally {
+    let hello = workspace.filters().join("hello-filter.wasm");
+    let steps: [(&str, &dyn Fn() -> Seen); 8] = [
         ("90 of 100 requests go to v1, 10 to v2", &split),
         ("end-user: jason goes to v2", &steered),
         ("/about is answered by the router", &about),
         ("/hello gets x-greeting from a filter", &greeted),
         ("other paths do not", &not_greeted),
+        ("the filter is swapped under traffic", &|| swap(&hello, proxy.token())),
         ("istio_requests_total counts them", &counted),
         ("the access log tells of them", &|| logged(proxy)),
     ];

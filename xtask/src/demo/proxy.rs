@@ -1,6 +1,9 @@
 //! The proxy of the demo: the built binary with the quickstart configuration, as a child that never outlives us.
 
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -35,6 +38,7 @@ pub(crate) struct Proxy {
     /// What it writes, where it does not write to our terminal.
     stdout: Output,
     stderr: Output,
+    token: String,
 }
 
 impl Proxy {
@@ -50,13 +54,14 @@ impl Proxy {
 
     fn spawn(workspace: &Workspace, binary: &Path, output: impl Fn() -> Stdio) -> Result<Self, Failure> {
         demand_addresses()?;
+        let token = make_token(&workspace.demo_token())?;
         let command = Command::new(binary.display().to_string(), workspace.root())
             .args(&["run", "examples/quickstart/sidegate.yaml"]);
         let child = command.to_process().stdin(Stdio::null()).stdout(output()).stderr(output()).spawn();
         let mut child = child.map_err(|error| Failure::new(format!("cannot start {}: {error}", binary.display())))?;
         let stdout = child.stdout.take().map(Output::capture).unwrap_or_default();
         let stderr = child.stderr.take().map(Output::capture).unwrap_or_default();
-        Ok(Self { child, command, stdout, stderr })
+        Ok(Self { child, command, stdout, stderr, token })
     }
 
     /// Waits for `/ready`, or until the caller has enough.
@@ -86,10 +91,33 @@ impl Proxy {
         &self.stdout
     }
 
+    /// What its admin demands of who wants to change something.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// The failure together with what the proxy had to say.
     pub(crate) fn with_log(&self, failure: &Failure) -> Failure {
         Failure::new(format!("{failure}\n--- log of the proxy\n{}", self.stderr.lines().join("\n")))
     }
+}
+
+/// Writes a token that nobody else can guess or read.
+fn make_token(file: &Path) -> Result<String, Failure> {
+    let write = || {
+        let mut random = [0; 16];
+        File::open("/dev/urandom")?.read_exact(&mut random)?;
+        let token = format!("{:032x}", u128::from_ne_bytes(random));
+        file.parent().map_or(Ok(()), fs::create_dir_all)?;
+        // Its mode counts when it is made: one that is there already may be readable.
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?.write_all(token.as_bytes())?;
+        Ok(token)
+    };
+    write().map_err(Failure::file(file))
 }
 
 impl Drop for Proxy {

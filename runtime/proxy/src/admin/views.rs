@@ -13,7 +13,8 @@ use sidegate_config::Config;
 use super::Status;
 use crate::snapshot::{Cluster, PluginUse, Snapshot};
 use crate::telemetry::metrics::{Series, SeriesName};
-use crate::worker::env::{CPU_SECONDS, REQUESTS};
+use crate::telemetry::plugins::REQUESTS;
+use crate::worker::env::CPU_SECONDS;
 
 pub(super) const HELP: &str = "\
 GET  /ready                  200 LIVE, or 503 with the reason

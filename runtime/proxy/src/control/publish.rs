@@ -10,11 +10,12 @@ use sidegate_wasm_host::{Fault, Vm};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::listen::{self, Claim, Socket};
-use crate::mailbox::{Commit, Message, Order, VmOrder};
+use crate::mailbox::{Commit, Message, Order, Seat, VmOrder};
 use crate::snapshot::compile::{self, Modules as Code};
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::{Address, PluginModule, PluginUse, Snapshot};
 use crate::telemetry::metrics::Registry;
+use crate::telemetry::plugins::PluginSeries;
 use crate::worker::env::{ConfigProblem, Env, Process};
 
 /// VMs of each plugin on each worker: one that serves, and a spare for the moment after a fault.
@@ -158,9 +159,10 @@ impl Publisher {
     pub fn commit(&mut self, snapshot: Arc<Snapshot>, prepared: Prepared, refusals: &[Refusal], sockets: Sockets) {
         self.refused = refusals.iter().map(|refusal| refusal.plugin.spec.tag).collect();
         let mut switched = Vec::new();
-        for ((mailbox, vms), sockets) in self.mailboxes.iter().zip(prepared).zip(sockets) {
+        let seated: Vec<_> = prepared.into_iter().map(|vms| self.seats(&snapshot, vms)).collect();
+        for ((mailbox, seats), sockets) in self.mailboxes.iter().zip(seated).zip(sockets) {
             let (done, wait) = oneshot::channel();
-            let commit = Commit { snapshot: snapshot.clone(), vms, sockets, done };
+            let commit = Commit { snapshot: snapshot.clone(), seats, sockets, done };
             if mailbox.blocking_send(Message::Commit(Box::new(commit))).is_ok() {
                 switched.push(wait);
             }
@@ -171,6 +173,16 @@ impl Publisher {
         self.claims.retain(|address, _| snapshot.listeners.iter().any(|listener| listener.address == *address));
         self.past.extend(self.current.replace(snapshot));
         self.sweep();
+    }
+
+    /// One worker's part of each plugin.
+    fn seats(&self, snapshot: &Snapshot, mut vms: HashMap<u64, Vec<Vm<Guest>>>) -> Vec<Seat> {
+        let seat = |plugin: &Arc<PluginUse>| Seat {
+            vms: vms.remove(&plugin.spec.tag).unwrap_or_default(),
+            series: PluginSeries::new(self.metrics(), &plugin.name, &plugin.spec.version),
+            wishes: self.process.wishes.of(plugin.spec.tag),
+        };
+        snapshot.plugins.iter().map(seat).collect()
     }
 }
 

@@ -38,8 +38,6 @@ const MAX_INTENTS: usize = 4096;
 pub const INTENTS_DROPPED: &str = "sidegate_plugin_intents_dropped_total";
 /// CPU time of guests by plugin, version and hook.
 pub const CPU_SECONDS: &str = "sidegate_plugin_cpu_seconds_total";
-/// Exchanges that a plugin took part in, by plugin and version.
-pub const REQUESTS: &str = "sidegate_plugin_requests_total";
 /// Bytes of the Prometheus name that a guest may give a series.
 const SERIES_NAME_BYTES: usize = 1024;
 

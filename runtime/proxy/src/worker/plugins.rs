@@ -16,12 +16,14 @@ use tokio::task::AbortHandle;
 
 use super::Worker;
 use super::breaker::Verdict;
-use super::env::{INTENTS_DROPPED, Process, REQUESTS};
+use super::env::INTENTS_DROPPED;
 use super::intent::Intent;
 use super::wishes::Wishes;
+use crate::mailbox::Seat;
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::{PluginModule, PluginUse};
-use crate::telemetry::metrics::{Kind, Series, SeriesName};
+use crate::telemetry::metrics::{Kind, SeriesName};
+use crate::telemetry::plugins::PluginSeries;
 
 pub type VmHandle = Rc<RefCell<Vm<Guest>>>;
 
@@ -44,9 +46,8 @@ pub struct VmSlot {
     users: Cell<usize>,
     /// What the plugin asked for when it was configured.
     wishes: RefCell<Option<Arc<Wishes>>>,
-    requests: Arc<Series>,
-    /// `sidegate_plugin_contexts`, and what this slot has added to it.
-    contexts: Arc<Series>,
+    series: PluginSeries,
+    /// What this slot has added to the open contexts.
     shown_contexts: Cell<i64>,
     /// The last exchange is gone: the root is told to finish. There is no way back.
     leaving: Cell<bool>,
@@ -101,12 +102,9 @@ impl Hooks {
 
 impl VmSlot {
     /// A slot with the VMs that were prepared for it; the first serves, another waits as its spare.
-    pub fn new(process: &Process, plugin: Arc<PluginUse>, vms: Vec<Vm<Guest>>) -> Rc<Self> {
-        let labels = [("plugin", plugin.spec.plugin.as_str()), ("version", &plugin.spec.version)];
-        let requests = process.metrics.series(Kind::Counter, &SeriesName::new(REQUESTS, &labels));
-        let contexts = SeriesName::new("sidegate_plugin_contexts", &[("plugin", &plugin.name)]);
-        let contexts = process.metrics.series(Kind::Gauge, &contexts);
-        let tag = plugin.spec.tag;
+    pub fn new(worker: usize, plugin: Arc<PluginUse>, seat: Seat) -> Rc<Self> {
+        let Seat { vms, series, wishes } = seat;
+        series.vms.add(worker, 1);
         let mut vms = vms.into_iter();
         let current = vms.next();
         let hooks = current.as_ref().map(Hooks::of).unwrap_or_default();
@@ -119,9 +117,8 @@ impl VmSlot {
             waiting: Cell::new(false),
             retired: Cell::new(false),
             users: Cell::new(0),
-            wishes: RefCell::new(process.wishes.of(tag)),
-            requests,
-            contexts,
+            wishes: RefCell::new(wishes),
+            series,
             shown_contexts: Cell::new(0),
             leaving: Cell::new(false),
             tasks: RefCell::default(),
@@ -171,7 +168,7 @@ impl VmSlot {
     }
 
     pub(super) fn add_contexts(&self, worker: &Worker, open: i64) {
-        self.contexts.add(worker.index, open - self.shown_contexts.replace(open));
+        self.series.contexts.add(worker.index, open - self.shown_contexts.replace(open));
     }
 
     /// Carries out what the VM asked for while it was prepared.
@@ -276,7 +273,7 @@ impl VmSlot {
 
     /// An exchange begins that may use this slot to its end.
     pub fn entered(&self, worker: usize) {
-        self.requests.add(worker, 1);
+        self.series.requests.add(worker, 1);
         self.users.set(self.users.get() + 1);
     }
 
@@ -288,14 +285,18 @@ impl VmSlot {
         }
     }
 
-    /// No new exchange comes here any more.
-    pub fn retire(self: &Rc<Self>, worker: &Rc<Worker>) {
-        if self.retired.replace(true) {
-            return;
-        }
-        self.spare.take().into_iter().for_each(|vm| worker.free(vm));
-        if self.users.get() == 0 {
-            self.farewell(worker);
+    /// No new exchange comes here any more; false when that was so before. [`VmSlot::clear`] does what follows.
+    pub fn retire(&self) -> bool {
+        !self.retired.replace(true)
+    }
+
+    /// Gives up what a retired slot does not need. One that a snapshot uses again meanwhile is left alone.
+    pub fn clear(self: &Rc<Self>, worker: &Rc<Worker>) {
+        if self.retired.get() {
+            self.spare.take().into_iter().for_each(|vm| worker.free(vm));
+            if self.users.get() == 0 {
+                self.farewell(worker);
+            }
         }
     }
 
@@ -350,6 +351,7 @@ impl VmSlot {
                 }
             }
             worker.forget(&slot);
+            slot.series.vms.add(worker.index, -1);
             slot.serving.take();
         });
     }

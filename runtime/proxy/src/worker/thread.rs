@@ -110,8 +110,9 @@ struct Accepting {
 
 impl Accepting {
     fn commit(&mut self, worker: &Rc<Worker>, commit: Commit) {
-        let Commit { snapshot, vms, sockets, done } = commit;
-        worker.commit(snapshot.clone(), vms);
+        let begun = Instant::now();
+        let Commit { snapshot, seats, sockets, done } = commit;
+        worker.commit(&snapshot, seats);
         self.loops.retain(|address, task| {
             let kept = snapshot.listeners.iter().any(|listener| listener.address == *address);
             if !kept {
@@ -127,6 +128,7 @@ impl Accepting {
                 Err(error) => tracing::error!(%address, "cannot accept: {error}"),
             }
         }
+        worker.counters.swapped(worker.index, begun.elapsed());
         let _ = done.send(());
     }
 
