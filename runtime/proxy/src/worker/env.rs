@@ -36,8 +36,9 @@ pub const MAX_CONFIG_PROBLEMS: usize = 256;
 pub const CPU_SECONDS: &str = "sidegate_plugin_cpu_seconds_total";
 /// Exchanges that a plugin took part in, by plugin and version.
 pub const REQUESTS: &str = "sidegate_plugin_requests_total";
-/// Bytes of the Prometheus name that a guest may give a series.
-const SERIES_NAME_BYTES: usize = 1024;
+/// What guests may ask for in one hook to happen after it: each costs the worker about a microsecond that no budget
+/// counts. As many as a queue holds items.
+const INTENTS: usize = 1024;
 
 /// What guests of one thread share.
 pub struct Env {
@@ -272,6 +273,11 @@ impl Env {
         series.add_shared(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
     }
 
+    /// Whether one more intent may be recorded; else "internal failure", the answer over any quota of callouts.
+    pub fn has_room(&self) -> Result<(), Status> {
+        if self.outbox.len() < INTENTS { Ok(()) } else { Err(Status::InternalFailure) }
+    }
+
     pub fn rng(&mut self) -> &mut Rng {
         &mut self.rng
     }
@@ -342,13 +348,19 @@ impl Host for Box<Env> {
     }
 
     fn tick(&mut self, spec: &VmSpec, period: Option<Duration>) {
-        self.outbox.push(Intent::Tick { tag: spec.tag, period });
+        let last = self.outbox.iter_mut().rev().find(|intent| intent.tag() == Some(spec.tag));
+        match last {
+            // The last word counts, and a guest may say it a thousand times.
+            Some(Intent::Tick { period: asked, .. }) => *asked = period,
+            _ => self.outbox.push(Intent::Tick { tag: spec.tag, period }),
+        }
     }
 
     fn dispatch(&mut self, spec: &VmSpec, id: u32, stream: Option<StreamKey>, mut call: Callout) -> Result<(), Status> {
         if self.clusters.find(&call.cluster).is_none() {
             return Err(Status::BadArgument);
         }
+        self.has_room()?;
         let drawn = self.rng.draw() | 1;
         let mut told = None;
         if let Some(view) = stream.and_then(|key| self.view(key)) {
@@ -371,6 +383,7 @@ impl Host for Box<Env> {
         if self.clusters.find(&call.cluster).is_none() {
             return Err(Status::ParseFailure);
         }
+        self.has_room()?;
         if let Some(view) = stream.and_then(|key| self.view(key)) {
             view.asked.called_out = true;
             // A stream may outlive its exchange: its calls belong to the exchange's own span.
@@ -392,7 +405,7 @@ impl Host for Box<Env> {
             MetricKind::Gauge => Kind::Gauge,
             MetricKind::Histogram => Kind::Histogram,
         };
-        let sound = name.len() <= SERIES_NAME_BYTES;
+        let sound = name.len() <= limits::SERIES_NAME_BYTES;
         let mut key = (kind, if sound { SeriesName::from_guest(name) } else { SeriesName::new("", &[]) });
         if let Some(handle) = self.metric_handles.get(&key) {
             return Ok(*handle);
@@ -441,7 +454,10 @@ impl Host for Box<Env> {
     }
 
     fn queue_ready(&mut self, owner: u64, queue: u32) {
-        self.outbox.push(Intent::QueueReady { owner, queue });
+        // Without room the notice is lost, not the item, as when a worker's mailbox is full.
+        if self.has_room().is_ok() {
+            self.outbox.push(Intent::QueueReady { owner, queue });
+        }
     }
 
     fn vm_identity(&self, spec: &VmSpec) -> u64 {
