@@ -23,6 +23,14 @@ const IMPORTS: &str = r#"
   (import "env" "proxy_grpc_send" (func $grpc_send (param i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_grpc_cancel" (func $grpc_cancel (param i32) (result i32)))
   (import "env" "proxy_grpc_close" (func $grpc_close (param i32) (result i32)))
+  (import "env" "proxy_set_header_map_pairs" (func $set_headers (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_buffer_bytes" (func $set_buffer (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_continue_stream" (func $resume (param i32) (result i32)))
+  (import "env" "proxy_close_stream" (func $close (param i32) (result i32)))
+  (import "env" "proxy_register_shared_queue" (func $register_queue (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_enqueue_shared_queue" (func $enqueue (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_dequeue_shared_queue" (func $dequeue (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_http_call" (func $http_call (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_send_local_response"
     (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
 "#;
@@ -59,6 +67,10 @@ pub(crate) fn guest_with(parts: &str, hooks: &[(&str, &str)]) -> Vec<u8> {
             "vm_start" | "configure" => (2, "#1"),
             "context_create" => (2, ""),
             "request_headers" | "response_headers" | "request_body" | "response_body" => (3, "#0"),
+            "request_trailers" | "response_trailers" => (2, "#0"),
+            "queue_ready" => (2, ""),
+            "foreign_function" => (3, ""),
+            "http_call_response" => (5, ""),
             "grpc_receive" | "grpc_close" => (3, ""),
             "grpc_receive_initial_metadata" | "grpc_receive_trailing_metadata" => (3, ""),
             "log" | "tick" | "delete" => (1, ""),

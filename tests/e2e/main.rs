@@ -30,6 +30,7 @@ mod guarded;
 mod guest;
 mod h2_origin;
 mod hop_by_hop;
+mod hostile;
 mod http2;
 mod isolation;
 mod large_bodies;

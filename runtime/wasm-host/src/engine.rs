@@ -9,6 +9,7 @@ use std::time::Duration;
 use wasmtime::{Config, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig};
 
 use crate::abi::AbiVersion;
+use crate::fault::harmless;
 use crate::host::Host;
 use crate::state::State;
 use crate::{hostcalls, limits};
@@ -56,7 +57,9 @@ impl Policy {
 /// Compiles a module to an artifact for engines of this policy. Costs seconds of CPU for megabytes of code: not for
 /// the process that serves.
 pub fn compile(policy: Policy, wasm: &[u8]) -> Result<Vec<u8>, wasmtime::Error> {
-    wasmtime::Engine::new(&policy.config()?)?.precompile_module(wasm)
+    let artifact = wasmtime::Engine::new(&policy.config()?)?.precompile_module(wasm);
+    // What is wrong with a module is told with its own names.
+    artifact.map_err(|error| wasmtime::Error::msg(harmless(&format!("{error:#}"))))
 }
 
 /// One engine with its link tables. Cheap to clone.

@@ -26,6 +26,21 @@ impl Fault {
     }
 }
 
+/// The text of a module or about it, for a log: other control characters than line ends are escaped, and no line but
+/// the first begins at the margin, where it could pass for one of ours.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\n    "),
+            '\t' => out.push(c),
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 fn after(calls: &str) -> String {
     if calls.is_empty() { String::new() } else { format!("\nlast hostcalls: {calls}") }
 }
@@ -63,5 +78,15 @@ impl FaultReason {
 impl fmt::Display for FaultReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_a_module_passes_for_a_line_of_ours() {
+        assert_eq!(harmless("at f\n2026 ERROR\r\x1b[31m\0ü\t"), "at f\n    2026 ERROR\\r\\u{1b}[31m\\u{0}ü\t");
     }
 }

@@ -117,6 +117,8 @@ pub trait Stream {
     fn resume(&mut self, direction: Direction);
     /// Asks to reset the exchange without an answer.
     fn close(&mut self);
+    /// The guest made more of a body than it may: the exchange must end.
+    fn overflow(&mut self);
 }
 
 /// An ordered header map, pseudo headers first. Names arrive in any case and are kept in lower case.

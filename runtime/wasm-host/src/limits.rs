@@ -13,6 +13,9 @@ pub struct Limits {
     pub memory: usize,
     /// Callouts one VM may have under way for one exchange. Default 8.
     pub callouts: u32,
+    /// Bytes that a guest may make of a body, or give to a local reply. Default 1 MiB. A larger body that it was given
+    /// may keep its size.
+    pub body: usize,
 }
 
 impl Default for Limits {
@@ -22,6 +25,7 @@ impl Default for Limits {
             configure: Duration::from_secs(1),
             memory: 32 << 20,
             callouts: 8,
+            body: 1 << 20,
         }
     }
 }
@@ -54,6 +58,14 @@ pub const WRITE_BYTES: u32 = 64 << 10;
 pub const WRITE_LINES: u32 = 256;
 /// Bytes kept of a property written by a guest.
 pub const PROPERTY_BYTES: usize = 64 << 10;
+/// Bytes kept of a local reply's details: one word of an access log.
+pub const DETAILS_BYTES: usize = 256;
+/// Bytes of the name of a cluster, a queue, a vmId, a gRPC service or method; far more than any has.
+pub const NAME_BYTES: usize = 1 << 10;
+/// Bytes of the name, labels included, that a guest may give a metric.
+pub const SERIES_NAME_BYTES: usize = 1 << 10;
+/// Bytes of Envoy's `GrpcService` message, metadata included.
+pub const GRPC_SERVICE_BYTES: usize = PAIRS_BYTES;
 /// Bytes of the host's reusable copy buffer that are kept between hostcalls.
 pub const COPY_KEPT: usize = 64 << 10;
 /// Callouts of one VM that may be under way at the same time, over all exchanges.

@@ -1,5 +1,7 @@
 //! Guest memory: checked reads and writes, and the one way to hand a value to the guest.
 
+use std::borrow::Cow;
+
 use wasmtime::Caller;
 
 use crate::abi::Status;
@@ -11,6 +13,12 @@ use crate::state::{Gate, State};
 pub(crate) fn slice(memory: &[u8], ptr: u32, len: u32) -> Result<&[u8], Status> {
     let start = ptr as usize;
     start.checked_add(len as usize).and_then(|end| memory.get(start..end)).ok_or(Status::InvalidMemoryAccess)
+}
+
+/// The text at `ptr..ptr+len`, whose bad bytes are replaced; one over the bound of names is `too_long`.
+pub(crate) fn name(memory: &[u8], ptr: u32, len: u32, too_long: Status) -> Result<Cow<'_, str>, Status> {
+    let bytes = slice(memory, ptr, len)?;
+    if bytes.len() > limits::NAME_BYTES { Err(too_long) } else { Ok(String::from_utf8_lossy(bytes)) }
 }
 
 pub(crate) fn write(memory: &mut [u8], ptr: u32, bytes: &[u8]) -> Result<(), Status> {

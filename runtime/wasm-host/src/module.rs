@@ -7,6 +7,7 @@ use wasmtime::{ExternType, FuncType, InstancePre};
 
 use crate::abi::AbiVersion;
 use crate::engine::Engine;
+use crate::fault::harmless;
 use crate::hooks::Hook;
 use crate::host::Host;
 use crate::limits;
@@ -235,5 +236,5 @@ fn deserialize(engine: &wasmtime::Engine, artifact: &Trusted<'_>) -> Result<wasm
 }
 
 fn text(error: &wasmtime::Error) -> String {
-    format!("{error:#}")
+    harmless(&format!("{error:#}"))
 }

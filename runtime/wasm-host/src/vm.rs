@@ -9,7 +9,7 @@ use wasmtime::{Instance, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResul
 use crate::abi::AbiVersion;
 use crate::context::{ContextId, ROOT};
 use crate::event::{Begun, Event, HookRun, Returned};
-use crate::fault::{Fault, FaultReason};
+use crate::fault::{Fault, FaultReason, harmless};
 use crate::hooks::Hook;
 use crate::host::{Host, StreamKey};
 use crate::hostcalls::{Call, wasi};
@@ -314,7 +314,7 @@ impl<H: Host> Core<H> {
         };
         // Not the error's own long form: with RUST_BACKTRACE it resolves the symbols of the host, which takes a tenth of
         // a second of everybody's time.
-        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let causes: Vec<String> = error.chain().map(|cause| harmless(&cause.to_string())).collect();
         let fault = Fault::new(hook, reason, causes.join("\n\nCaused by:\n    "));
         Fault { calls: state.recent.to_string(), ..fault }
     }

@@ -86,6 +86,7 @@ pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refu
         headers,
         length_hidden: false,
         poisoned: false,
+        written: 0,
     };
     Ok(Admitted { head, upgrade: hop.websocket && rules.websocket, trailers: hop.trailers, introduction })
 }

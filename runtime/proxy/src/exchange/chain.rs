@@ -313,7 +313,7 @@ impl Chain {
         match wish {
             Wish::Close => Some(Step::Close),
             Wish::Poisoned => {
-                tracing::warn!("a filter wrote a header that would break the message: the exchange ends");
+                tracing::warn!("a filter wrote what would break the message, or more than it may: the exchange ends");
                 worker.counters.broken_by_filter.add(worker.index, 1);
                 let failure = match direction {
                     Direction::Request => Failure::FilterBrokeRequest,
@@ -369,6 +369,7 @@ impl Chain {
 
 /// Forgets what was written before, so that only what is written anew can end the exchange again.
 fn cleanse(view: &mut View) {
+    view.overflown = false;
     view.request.poisoned = false;
     if let Some(head) = &mut view.response {
         head.poisoned = false;

@@ -11,6 +11,10 @@ use sidegate_wasm_host::Headers;
 /// Fields of one head after filters added theirs; a head that grows beyond it ends the exchange.
 const MAX_FIELDS: usize = 1000;
 
+/// Bytes of names and values that filters may write into one head, replaced ones included: Envoy's bound for a whole map.
+/// Beyond, the exchange ends.
+const MAX_WRITTEN: usize = 1 << 20;
+
 /// A request's head after hygiene: one authority, one path, no hop-by-hop fields.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
@@ -23,8 +27,10 @@ pub struct RequestHead {
     pub headers: HeaderMap,
     /// A filter removed `content-length`: filters no longer see it. The message keeps it, or gets its own.
     pub length_hidden: bool,
-    /// A filter wrote CR, LF or NUL: the exchange must end.
+    /// A filter wrote CR, LF or NUL, or too much: the exchange must end.
     pub poisoned: bool,
+    /// Bytes that filters wrote so far.
+    pub written: usize,
 }
 
 /// A response's head.
@@ -35,6 +41,7 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
     pub length_hidden: bool,
     pub poisoned: bool,
+    pub written: usize,
 }
 
 /// Trailers of either message.
@@ -43,11 +50,12 @@ pub struct Trailers {
     pub fields: HeaderMap,
     pub length_hidden: bool,
     pub poisoned: bool,
+    pub written: usize,
 }
 
 impl ResponseHead {
     pub fn new(status: StatusCode, headers: HeaderMap) -> Self {
-        Self { status: Some(status), headers, length_hidden: false, poisoned: false }
+        Self { status: Some(status), headers, length_hidden: false, poisoned: false, written: 0 }
     }
 
     /// The status as bytes.
@@ -108,6 +116,17 @@ trait Pseudo {
     fn fields(&self) -> &HeaderMap;
     fn fields_mut(&mut self) -> &mut HeaderMap;
     fn poison(&mut self);
+    /// Counts the bytes that guests write.
+    fn written(&mut self) -> &mut usize;
+    /// Whether this much may still be written; else the head is poisoned.
+    fn has_room(&mut self, bytes: usize) -> bool {
+        *self.written() = self.written().saturating_add(bytes);
+        let fits = *self.written() <= MAX_WRITTEN;
+        if !fits {
+            self.poison();
+        }
+        fits
+    }
     /// Whether guests see a content length; writing `true` hides it.
     fn length_hidden(&mut self) -> &mut bool;
     fn is_length_hidden(&self) -> bool;
@@ -128,6 +147,9 @@ impl Pseudo for RequestHead {
     }
     fn poison(&mut self) {
         self.poisoned = true;
+    }
+    fn written(&mut self) -> &mut usize {
+        &mut self.written
     }
     fn length_hidden(&mut self) -> &mut bool {
         &mut self.length_hidden
@@ -192,6 +214,9 @@ impl Pseudo for ResponseHead {
     fn poison(&mut self) {
         self.poisoned = true;
     }
+    fn written(&mut self) -> &mut usize {
+        &mut self.written
+    }
     fn length_hidden(&mut self) -> &mut bool {
         &mut self.length_hidden
     }
@@ -226,6 +251,9 @@ impl Pseudo for Trailers {
     }
     fn poison(&mut self) {
         self.poisoned = true;
+    }
+    fn written(&mut self) -> &mut usize {
+        &mut self.written
     }
     fn length_hidden(&mut self) -> &mut bool {
         &mut self.length_hidden
@@ -280,7 +308,7 @@ macro_rules! headers_of {
             }
 
             fn add(&mut self, name: &[u8], value: &[u8]) {
-                if self.set_pseudo(name, Some(value)) {
+                if !self.has_room(name.len() + value.len()) || self.set_pseudo(name, Some(value)) {
                     return;
                 }
                 match Field::parse(name, value) {
@@ -295,7 +323,7 @@ macro_rules! headers_of {
             }
 
             fn replace(&mut self, name: &[u8], value: &[u8]) {
-                if self.set_pseudo(name, Some(value)) {
+                if !self.has_room(name.len() + value.len()) || self.set_pseudo(name, Some(value)) {
                     return;
                 }
                 match Field::parse(name, value) {
@@ -397,6 +425,7 @@ mod tests {
             headers: HeaderMap::new(),
             length_hidden: false,
             poisoned: false,
+            written: 0,
         }
     }
 
@@ -432,6 +461,20 @@ mod tests {
             head.replace(name, value);
             assert!(head.poisoned, "{name:?} {value:?}");
         }
+    }
+
+    #[test]
+    fn what_filters_write_into_a_head_is_bounded() {
+        let mut head = request();
+        for _ in 0..16 {
+            head.replace(b"x", &[b'v'; MAX_WRITTEN / 16 - 1]);
+        }
+        assert!(!head.poisoned, "as much as may be");
+        head.replace(b":authority", b"a");
+        assert!(head.poisoned);
+        let mut head = request();
+        head.add(b"x", &vec![b'v'; MAX_WRITTEN]);
+        assert!(head.poisoned && head.headers.is_empty());
     }
 
     #[test]

@@ -8,7 +8,11 @@ const MAX_BYTES: usize = 256 << 10;
 
 /// Values of one exchange.
 #[derive(Clone, Debug, Default)]
-pub struct Stored(Vec<Entry>);
+pub struct Stored {
+    entries: Vec<Entry>,
+    /// Something was dropped, and the log knows.
+    told: bool,
+}
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -40,27 +44,30 @@ impl Stored {
     /// Writes a value. `declared` counts when the value is new. What is over the quota is dropped with a warning: SDKs
     /// trap on other answers, and a quota must not cost a VM.
     pub fn set(&mut self, place: Place, path: &[u8], value: &[u8], declared: Declared) -> Status {
-        let count = self.0.len();
-        let bytes: usize = self.0.iter().map(|entry| entry.path.len() + entry.value.len()).sum();
-        let old = self.0.iter_mut().find(|entry| entry.place == place && entry.path == path);
+        let count = self.entries.len();
+        let bytes: usize = self.entries.iter().map(|entry| entry.path.len() + entry.value.len()).sum();
+        let old = self.entries.iter_mut().find(|entry| entry.place == place && entry.path == path);
         if old.as_ref().is_some_and(|entry| entry.declared.readonly) {
             return Status::BadArgument;
         }
         let more = value.len() + if old.is_some() { 0 } else { path.len() };
         let less = old.as_ref().map_or(0, |entry| entry.value.len());
         if bytes + more - less > MAX_BYTES || (old.is_none() && count >= MAX_VALUES) {
-            tracing::warn!("a property was dropped: an exchange holds {MAX_VALUES} and {MAX_BYTES} bytes");
+            // Once for each exchange: a guest may try a thousand times in a hook.
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::warn!("a property was dropped: an exchange holds {MAX_VALUES} and {MAX_BYTES} bytes");
+            }
             return Status::Ok;
         }
         match old {
             Some(entry) => entry.value = value.to_vec(),
-            None => self.0.push(Entry { place, path: path.to_vec(), value: value.to_vec(), declared }),
+            None => self.entries.push(Entry { place, path: path.to_vec(), value: value.to_vec(), declared }),
         }
         Status::Ok
     }
 
     pub fn find(&self, place: Place, path: &[u8]) -> Option<(&[u8], Declared)> {
-        let entry = self.0.iter().find(|entry| entry.place == place && entry.path == path)?;
+        let entry = self.entries.iter().find(|entry| entry.place == place && entry.path == path)?;
         Some((&entry.value, entry.declared))
     }
 }

@@ -33,6 +33,8 @@ pub struct View {
     pub response_body: Option<Vec<u8>>,
     /// Whether trailers may be made in this hook: it is the last of its body.
     pub may_add_trailers: bool,
+    /// A filter made more of a body than it may: the exchange must end.
+    pub overflown: bool,
     pub facts: Facts,
     pub steering: Steering,
     /// Values that filters stored.
@@ -153,6 +155,7 @@ impl View {
             request_body: None,
             response_body: None,
             may_add_trailers: false,
+            overflown: false,
             facts,
             steering: Steering::default(),
             stored: Stored::default(),
@@ -163,9 +166,10 @@ impl View {
         }
     }
 
-    /// Whether a filter wrote something that would break the message.
+    /// Whether a filter wrote something that would break the message, or more than it may.
     pub fn poisoned(&self) -> bool {
-        self.request.poisoned
+        self.overflown
+            || self.request.poisoned
             || self.response.as_ref().is_some_and(|head| head.poisoned)
             || self.request_trailers.as_ref().is_some_and(|trailers| trailers.poisoned)
             || self.response_trailers.as_ref().is_some_and(|trailers| trailers.poisoned)
@@ -204,6 +208,7 @@ impl View {
         }
         self.asked.reply = None;
         self.asked.close = false;
+        self.overflown = false;
     }
 
     /// Writes a property: where it steers, what it says is done; else it is kept.
@@ -280,6 +285,11 @@ impl Stream for View {
 
     fn close(&mut self) {
         self.asked.close = true;
+        self.asked.wake();
+    }
+
+    fn overflow(&mut self) {
+        self.overflown = true;
         self.asked.wake();
     }
 }

@@ -192,6 +192,7 @@ fn spec(plugin: &config::Plugin, configuration: Option<Vec<u8>>, module: &Plugin
             configure: plugin.limits.configure,
             memory: plugin.limits.memory.0 as usize,
             callouts: plugin.limits.callouts,
+            body: plugin.limits.body.0 as usize,
         },
         shared_data: plugin.limits.shared_data.0 as usize,
         log_rate: plugin.limits.log_rate.0,

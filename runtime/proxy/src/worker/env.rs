@@ -32,14 +32,13 @@ use crate::worker::{foreign, node};
 
 /// Problems that one `on_configure` may report; more are dropped.
 pub const MAX_CONFIG_PROBLEMS: usize = 256;
-/// Things that guests may ask for between two moments at which they are done: ticks, timers, callouts, queue items.
-const MAX_INTENTS: usize = 4096;
-/// What was over it, or over the timers of a VM.
+/// What was over the timers of a VM.
 pub const INTENTS_DROPPED: &str = "sidegate_plugin_intents_dropped_total";
 /// CPU time of guests by plugin, version and hook.
 pub const CPU_SECONDS: &str = "sidegate_plugin_cpu_seconds_total";
-/// Bytes of the Prometheus name that a guest may give a series.
-const SERIES_NAME_BYTES: usize = 1024;
+/// What guests may ask for in one hook to happen after it: each costs the worker about a microsecond that no budget
+/// counts. As many as a queue holds items.
+const INTENTS: usize = 1024;
 
 /// What guests of one thread share.
 pub struct Env {
@@ -207,19 +206,6 @@ impl Env {
         self.views.get_mut(key as usize)
     }
 
-    /// Takes down what a guest asks for. More than one hook can mean is dropped and counted.
-    pub fn intend(&mut self, plugin: &str, intent: Intent) {
-        if let Intent::Tick { tag, .. } = &intent {
-            // The last word counts.
-            self.outbox.retain(|known| !matches!(known, Intent::Tick { tag: other, .. } if other == tag));
-        }
-        if self.outbox.len() >= MAX_INTENTS {
-            self.count(INTENTS_DROPPED, plugin);
-            return;
-        }
-        self.outbox.push(intent);
-    }
-
     /// Begins a trace of this exchange.
     pub fn trace(&mut self, key: StreamKey) {
         if let Some(view) = self.views.get_mut(key as usize) {
@@ -249,6 +235,11 @@ impl Env {
         });
         let nanoseconds = run.cpu.saturating_mul(run.weight).as_nanos();
         series.add_shared(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+    }
+
+    /// Whether one more intent may be recorded; else "internal failure", the answer over any quota of callouts.
+    pub fn has_room(&self) -> Result<(), Status> {
+        if self.outbox.len() < INTENTS { Ok(()) } else { Err(Status::InternalFailure) }
     }
 
     pub fn rng(&mut self) -> &mut Rng {
@@ -321,13 +312,19 @@ impl Host for Box<Env> {
     }
 
     fn tick(&mut self, spec: &VmSpec, period: Option<Duration>) {
-        self.intend(&spec.plugin, Intent::Tick { tag: spec.tag, period });
+        let last = self.outbox.iter_mut().rev().find(|intent| intent.tag() == Some(spec.tag));
+        match last {
+            // The last word counts, and a guest may say it a thousand times.
+            Some(Intent::Tick { period: asked, .. }) => *asked = period,
+            _ => self.outbox.push(Intent::Tick { tag: spec.tag, period }),
+        }
     }
 
     fn dispatch(&mut self, spec: &VmSpec, id: u32, stream: Option<StreamKey>, mut call: Callout) -> Result<(), Status> {
         if self.clusters.find(&call.cluster).is_none() {
             return Err(Status::BadArgument);
         }
+        self.has_room()?;
         let drawn = self.rng.draw() | 1;
         let mut told = None;
         if let Some(view) = stream.and_then(|key| self.view(key)) {
@@ -336,7 +333,7 @@ impl Host for Box<Env> {
                 told = span.callout(drawn, &call.cluster, &mut call.headers);
             }
         }
-        self.intend(&spec.plugin, Intent::Callout { tag: spec.tag, id, call, span: told });
+        self.outbox.push(Intent::Callout { tag: spec.tag, id, call, span: told });
         Ok(())
     }
 
@@ -350,6 +347,7 @@ impl Host for Box<Env> {
         if self.clusters.find(&call.cluster).is_none() {
             return Err(Status::ParseFailure);
         }
+        self.has_room()?;
         if let Some(view) = stream.and_then(|key| self.view(key)) {
             view.asked.called_out = true;
             // A stream may outlive its exchange: its calls belong to the exchange's own span.
@@ -357,12 +355,12 @@ impl Host for Box<Env> {
                 span.pass_on(&mut call.metadata);
             }
         }
-        self.intend(&spec.plugin, Intent::Grpc { tag: spec.tag, id, call: Box::new(call) });
+        self.outbox.push(Intent::Grpc { tag: spec.tag, id, call: Box::new(call) });
         Ok(())
     }
 
     fn steer_grpc(&mut self, spec: &VmSpec, id: u32, step: GrpcStep) {
-        self.intend(&spec.plugin, Intent::GrpcStep { tag: spec.tag, id, step });
+        self.outbox.push(Intent::GrpcStep { tag: spec.tag, id, step });
     }
 
     fn metric(&mut self, spec: &VmSpec, kind: MetricKind, name: &str) -> Result<u32, Status> {
@@ -371,7 +369,7 @@ impl Host for Box<Env> {
             MetricKind::Gauge => Kind::Gauge,
             MetricKind::Histogram => Kind::Histogram,
         };
-        let sound = name.len() <= SERIES_NAME_BYTES;
+        let sound = name.len() <= limits::SERIES_NAME_BYTES;
         let mut key = (kind, if sound { SeriesName::from_guest(name) } else { SeriesName::new("", &[]) });
         if let Some(handle) = self.metric_handles.get(&key) {
             return Ok(*handle);
@@ -420,7 +418,10 @@ impl Host for Box<Env> {
     }
 
     fn queue_ready(&mut self, owner: u64, queue: u32) {
-        self.intend("queues", Intent::QueueReady { owner, queue });
+        // Without room the notice is lost, not the item, as when a worker's mailbox is full.
+        if self.has_room().is_ok() {
+            self.outbox.push(Intent::QueueReady { owner, queue });
+        }
     }
 
     fn vm_identity(&self, spec: &VmSpec) -> u64 {

@@ -25,6 +25,11 @@ pub const TIMER_FUNCTION: u32 = 0x5347;
 /// The longest delay of a timer.
 const TIMER_MAX: Duration = Duration::from_secs(3600);
 
+/// Bytes kept of the text of a problem in a configuration.
+const PROBLEM_BYTES: usize = 4 << 10;
+/// Bytes of the definition of an access log.
+const ACCESS_LOG_BYTES: usize = 64 << 10;
+
 /// What the proxy keeps for a VM of its own: it ends with the VM, and is ready when the VM is.
 #[derive(Debug, Default)]
 pub(super) struct Guest {
@@ -73,8 +78,11 @@ pub fn call(env: &mut Box<Env>, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Sta
 fn timer(env: &mut Env, spec: &VmSpec, argument: &[u8], out: &mut Vec<u8>) -> Status {
     let Some(milliseconds) = argument.first_chunk::<4>() else { return Status::BadArgument };
     let delay = Duration::from_millis(u32::from_le_bytes(*milliseconds).into()).min(TIMER_MAX);
+    if let Err(full) = env.has_room() {
+        return full;
+    }
     let id = env.shared.timers.fetch_add(1, Ordering::Relaxed);
-    env.intend(&spec.plugin, Intent::Timer { tag: spec.tag, id, delay });
+    env.outbox.push(Intent::Timer { tag: spec.tag, id, delay });
     out.extend_from_slice(&id.to_le_bytes());
     Status::Ok
 }
@@ -84,6 +92,9 @@ fn timer(env: &mut Env, spec: &VmSpec, argument: &[u8], out: &mut Vec<u8>) -> St
 fn access_log(env: &mut Env, stream: Option<StreamKey>, argument: &[u8], out: &mut Vec<u8>) -> Status {
     if let (Some(key), [a, b, c, d]) = (stream, argument) {
         return write_access_log(env, key, u32::from_le_bytes([*a, *b, *c, *d]));
+    }
+    if argument.len() > ACCESS_LOG_BYTES {
+        return Status::BadArgument;
     }
     let files = &env.shared.log_files;
     match AccessLog::open(argument, files, &env.clusters).and_then(|_| files.define(argument)) {
@@ -165,7 +176,7 @@ fn config_problem(env: &mut Box<Env>, spec: &VmSpec, argument: &[u8]) -> Status 
         Some(ConfigProblem {
             warning: *severity != 0,
             pointer: String::from_utf8_lossy(pointer).into_owned(),
-            text: String::from_utf8_lossy(text).into_owned(),
+            text: String::from_utf8_lossy(text.get(..PROBLEM_BYTES).unwrap_or(text)).into_owned(),
         })
     })();
     let Some(problem) = parsed else { return Status::BadArgument };

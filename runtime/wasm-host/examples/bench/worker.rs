@@ -132,6 +132,7 @@ impl Stream for Exchange {
     fn local_reply(&mut self, _reply: LocalReply) {}
     fn resume(&mut self, _direction: Direction) {}
     fn close(&mut self) {}
+    fn overflow(&mut self) {}
 }
 
 impl Headers for List {

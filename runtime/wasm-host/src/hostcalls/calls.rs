@@ -9,7 +9,7 @@ use crate::abi::Status;
 use crate::calls::Kind;
 use crate::context::ContextId;
 use crate::host::{Callout, Host, StreamKey};
-use crate::memory::{give, slice, split, write_u32};
+use crate::memory::{give, name, slice, split, write_u32};
 use crate::pairs;
 use crate::state::State;
 use crate::vm::VmSpec;
@@ -33,7 +33,7 @@ pub(super) fn http_call<H: Host>(
     let (memory, state) = split(caller);
     answer((|| {
         let call = Callout {
-            cluster: String::from_utf8_lossy(slice(memory, cluster, cluster_len)?).into_owned(),
+            cluster: name(memory, cluster, cluster_len, Status::BadArgument)?.into_owned(),
             headers: owned(slice(memory, headers, headers_len)?),
             body: slice(memory, body, body_len)?.to_vec(),
             trailers: owned(slice(memory, trailers, trailers_len)?),

@@ -1,5 +1,6 @@
 //! gRPC callouts: calls with one message and one answer, and streams.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use wasmtime::Caller;
@@ -11,7 +12,7 @@ use crate::calls::Kind;
 use crate::grpc::{GrpcCallout, GrpcStep, GrpcTarget};
 use crate::host::Host;
 use crate::limits;
-use crate::memory::{slice, split, write_u32};
+use crate::memory::{self, slice, split, write_u32};
 use crate::state::State;
 
 /// Address and length of what the guest gives.
@@ -82,8 +83,12 @@ pub(super) fn grpc_stream<H: Host>(
 
 fn read(memory: &[u8], [service, name, method, metadata]: [Given; 4]) -> Result<GrpcCallout, Status> {
     let bytes = |given: Given| slice(memory, given.0, given.1);
-    let text = |given: Given| bytes(given).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    let target = GrpcTarget::read(bytes(service)?);
+    let text = |given: Given| memory::name(memory, given.0, given.1, Status::ParseFailure).map(Cow::into_owned);
+    let service = bytes(service)?;
+    if service.len() > limits::GRPC_SERVICE_BYTES {
+        return Err(Status::ParseFailure);
+    }
+    let target = GrpcTarget::read(service);
     let (service, method) = (text(name)?, text(method)?);
     let mut all = target.metadata;
     all.append(&mut owned(bytes(metadata)?));

@@ -3,7 +3,7 @@
 use wasmtime::Caller;
 
 use super::answer;
-use crate::abi::{BufferType, Direction, MapType, Status};
+use crate::abi::{BufferType, Direction, LogLevel, MapType, Status};
 use crate::context::Open;
 use crate::host::{Headers, Host};
 use crate::memory::{give, slice, split, write_u32};
@@ -272,7 +272,7 @@ fn body_of<H: Host>(state: &mut State<H>, direction: Direction) -> Option<&mut V
 }
 
 //= proxy-wasm 0.2.1 #proxy_set_buffer_bytes: start 0 replaces the first `len` bytes, start at or behind the end
-//= appends; a start in the middle is "bad argument", as in Envoy.
+//= appends; a start in the middle is "bad argument", as in Envoy. Over `limits.body` the exchange ends.
 pub(super) fn set_buffer<H: Host>(
     caller: &mut Caller<'_, State<H>>,
     buffer: u32,
@@ -291,16 +291,31 @@ pub(super) fn set_buffer<H: Host>(
             Some(other) => return buffer_of(state, other).and(Err(Status::BadArgument)),
             None => return Err(Status::BadArgument),
         };
+        let limit = state.spec.limits.body;
         let body = body_of(state, direction).ok_or(Status::BadArgument)?;
         let start = start as usize;
-        if start == 0 {
-            let end = (len as usize).min(body.len());
-            body.splice(..end, data.iter().copied());
-        } else if start >= body.len() {
-            body.extend_from_slice(data);
+        let replaced = match start {
+            0 => (len as usize).min(body.len()),
+            start if start >= body.len() => 0,
+            _ => return Err(Status::BadArgument),
+        };
+        if body.len() - replaced + data.len() > limit.max(body.len()) {
+            // SDKs trap on any other answer, and a quota must not cost a VM.
+            overflow(state);
+        } else if start == 0 {
+            body.splice(..replaced, data.iter().copied());
         } else {
-            return Err(Status::BadArgument);
+            body.extend_from_slice(data);
         }
         Ok(())
     }))
+}
+
+fn overflow<H: Host>(state: &mut State<H>) {
+    let Some(key) = state.contexts.acting_stream().map(|context| context.stream) else { return };
+    let text = format!("made more than {} bytes of a body, its limit: the exchange ends", state.spec.limits.body);
+    state.host.log(&state.spec, Some(key), LogLevel::Warn, text.as_bytes());
+    if let Some(stream) = state.host.stream(key) {
+        stream.overflow();
+    }
 }

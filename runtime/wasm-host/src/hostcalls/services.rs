@@ -8,7 +8,7 @@ use super::answer;
 use crate::abi::{LogLevel, MetricKind, Status};
 use crate::host::{ForeignCall, Host};
 use crate::limits;
-use crate::memory::{give, slice, split, write_u32, write_u64};
+use crate::memory::{self, give, slice, split, write_u32, write_u64};
 use crate::state::{Delivery, State};
 
 pub(super) fn log<H: Host>(caller: &mut Caller<'_, State<H>>, level: u32, ptr: u32, len: u32) -> wasmtime::Result<u32> {
@@ -137,8 +137,8 @@ pub(super) fn resolve_queue<H: Host>(
 ) -> wasmtime::Result<u32> {
     let (memory, state) = split(caller);
     answer((|| {
-        let vm = String::from_utf8_lossy(slice(memory, vm, vm_len)?);
-        let vm = if vm.is_empty() { &state.spec.vm_id } else { vm.as_ref() };
+        let vm = memory::name(memory, vm, vm_len, Status::NotFound)?;
+        let vm = if vm.is_empty() { state.spec.vm_id.as_str() } else { vm.as_ref() };
         let id = state.host.shared().resolve_queue(vm, slice(memory, name, name_len)?)?;
         write_u32(memory, out_id, id)
     })())
@@ -188,7 +188,10 @@ pub(super) fn define_metric<H: Host>(
     let (memory, state) = split(caller);
     answer((|| {
         let kind = MetricKind::from_abi(kind).ok_or(Status::BadArgument)?;
-        let name = String::from_utf8_lossy(slice(memory, name, name_len)?).into_owned();
+        let name = slice(memory, name, name_len)?;
+        // What is too long for a series is not read to its end.
+        let name = name.get(..=limits::SERIES_NAME_BYTES).unwrap_or(name);
+        let name = String::from_utf8_lossy(name).into_owned();
         let handle = state.host.metric(&state.spec, kind, &name)?;
         let handles = match kind {
             MetricKind::Counter => &mut state.metrics.counters,

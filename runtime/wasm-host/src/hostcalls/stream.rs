@@ -102,10 +102,20 @@ pub(super) fn local_response<H: Host>(
         let headers = slice(memory, headers, headers_len)?;
         let Some(context) = living_stream(state) else { return Ok(()) };
         let key = context.stream;
+        if body.len() > state.spec.limits.body {
+            let text = format!("a local reply of {} bytes was dropped: 502 is sent", body.len());
+            state.host.log(&state.spec, Some(key), LogLevel::Warn, text.as_bytes());
+            if let Some(stream) = state.host.stream(key) {
+                let details = "local_reply_too_large".to_owned();
+                stream.local_reply(LocalReply { status: 502, details, grpc_status: -1, ..LocalReply::default() });
+            }
+            return Ok(());
+        }
+        let details = details.get(..limits::DETAILS_BYTES).unwrap_or(details);
         let headers = pairs::decode(headers).unwrap_or_default();
         let reply = LocalReply {
             status,
-            details: String::from_utf8_lossy(details).replace(' ', "_"),
+            details: String::from_utf8_lossy(details).replace(|c: char| c == ' ' || c.is_control(), "_"),
             headers: headers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
             body: body.to_vec(),
             grpc_status,

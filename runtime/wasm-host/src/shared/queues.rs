@@ -24,6 +24,9 @@ struct Queue {
 impl Shared {
     /// Finds a queue, or makes it. Nobody is told of its items before [`Shared::own_queue`].
     pub fn register_queue(&self, vm_id: &str, name: &[u8]) -> Result<u32, Status> {
+        if name.len() > limits::NAME_BYTES {
+            return Err(Status::NotFound);
+        }
         let mut queues = lock(&self.queues);
         let id = match queues.ids.get(&(vm_id.to_owned(), name.to_vec())) {
             Some(id) => *id,
@@ -57,6 +60,9 @@ impl Shared {
     }
 
     pub fn resolve_queue(&self, vm_id: &str, name: &[u8]) -> Result<u32, Status> {
+        if name.len() > limits::NAME_BYTES {
+            return Err(Status::NotFound);
+        }
         lock(&self.queues).ids.get(&(vm_id.to_owned(), name.to_vec())).copied().ok_or(Status::NotFound)
     }
 

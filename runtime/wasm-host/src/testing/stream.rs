@@ -21,6 +21,7 @@ pub struct FakeStream {
     pub replies: Vec<LocalReply>,
     pub resumed: Vec<Direction>,
     pub closed: bool,
+    pub overflown: bool,
 }
 
 /// Names in lower case with their values, in order.
@@ -129,6 +130,10 @@ impl Stream for FakeStream {
 
     fn close(&mut self) {
         self.closed = true;
+    }
+
+    fn overflow(&mut self) {
+        self.overflown = true;
     }
 }
 

@@ -83,3 +83,26 @@ fn a_body_that_was_let_go_is_empty_afterwards() {
     run.response_headers(id);
     assert_eq!(run.said(), ["0", "5", "0", "0"]);
 }
+
+#[test]
+fn a_body_over_its_limit_ends_the_exchange_and_not_the_guest() {
+    let append = "(call $proxy_set_buffer_bytes #0 #2147483647 #0 #0 #60000)";
+    for (count, overflown) in [(17, false), (18, true)] {
+        let body = format!("(call $say {append})").repeat(count);
+        let mut run = Guest::new("request_body", &body).start();
+        let id = run.open(FakeStream::get("/").request_body("hello"));
+        run.request_body(id, true);
+        assert_eq!(run.stream().overflown, overflown, "{count} times 60,000 bytes");
+        assert!(run.stream().request_body.as_ref().unwrap().len() <= 1 << 20);
+        assert!(run.said().iter().all(|said| said == "0" || said.contains("its limit")));
+    }
+}
+
+#[test]
+fn a_body_that_came_larger_than_the_limit_may_keep_its_size() {
+    let mut run = Guest::new("request_body", "(call $say (call $proxy_set_buffer_bytes #0 #0 #5 'HELLO'))").start();
+    let id = run.open(FakeStream::get("/").request_body(vec![b'x'; 2 << 20]));
+    run.request_body(id, true);
+    assert!(!run.stream().overflown);
+    assert!(run.stream().request_body.as_ref().unwrap().starts_with(b"HELLOxx"));
+}

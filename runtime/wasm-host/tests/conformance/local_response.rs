@@ -54,3 +54,18 @@ fn a_malformed_header_list_is_an_empty_one() {
     assert_eq!(run.said(), ["0"]);
     assert!(run.stream().replies[0].headers.is_empty());
 }
+
+#[test]
+fn a_reply_over_the_limit_of_bodies_is_a_502_and_details_are_cut() {
+    let body = "(drop (memory.grow #20)) (call $say (call $proxy_send_local_response #200 '' #0 #1048577 '' #-1))";
+    let (mut run, _) = Guest::new("request_headers", body).start_request(FakeStream::get("/"));
+    assert!(run.said().contains(&"0".to_owned()), "a quota never traps an SDK");
+    let reply = &run.stream().replies[0];
+    assert_eq!((reply.status, reply.details.as_str(), reply.body.len()), (502, "local_reply_too_large", 0));
+
+    let body = "(memory.fill #9000 #120 #5000) (i32.store8 #9001 #10)
+        (call $say (call $proxy_send_local_response #200 #9000 #5000 '' '' #-1))";
+    let (mut run, _) = Guest::new("request_headers", body).start_request(FakeStream::get("/"));
+    let details = &run.stream().replies[0].details;
+    assert!(details.len() == 256 && details.starts_with("x_x"), "{details}");
+}

@@ -56,3 +56,14 @@ fn who_registers_a_queue_last_is_told_of_its_items() {
     first.vm.queue_ready(&mut first.host, 1).unwrap();
     assert_eq!(first.host.queues_ready, [(2, 1)]);
 }
+
+#[test]
+fn a_name_that_is_too_long_is_no_queue() {
+    let said = in_tick(
+        "(call $say (call $proxy_register_shared_queue #0 #1025 #24))
+         (call $say (call $proxy_resolve_shared_queue '' #0 #1025 #24))
+         (call $say (call $proxy_resolve_shared_queue #0 #1025 'q' #24))
+         (call $say (call $proxy_register_shared_queue #0 #1024 #24))",
+    );
+    assert_eq!(said, ["1", "1", "1", "0"]);
+}
