@@ -1,7 +1,7 @@
 //! From sources to one binary with the standard filters inside.
 
 mod builtins;
-mod guests;
+pub(crate) mod guests;
 
 use std::fs;
 use std::path::{Path, PathBuf};

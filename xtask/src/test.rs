@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use counts::Counts;
 
-use crate::build::build;
+use crate::build::{build, guests::ensure_target};
 use crate::command::{Command, Failure};
 use crate::demo;
 use crate::foreign::foreign;
@@ -53,6 +53,7 @@ impl Run<'_> {
         let workspace = self.workspace;
         workspace.host_cargo(&["fmt", "--all", "--check"]).step("format")?;
         workspace.guest_cargo(&["fmt", "--all", "--check"]).step("format of guests")?;
+        ensure_target(workspace)?;
         self.lint("lints of guests", &workspace.guest_cargo(&["clippy", "--workspace", "--all-targets"]))?;
         let for_wasm = ["clippy", "--workspace", "--target", GUEST_TARGET];
         self.lint("lints of guests as wasm", &workspace.guest_cargo(&for_wasm))?;

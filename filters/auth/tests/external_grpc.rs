@@ -1,5 +1,5 @@
 //! Asking a service outside over gRPC.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of a test may fail it")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of a test may fail it")]
 
 use std::time::Duration;
 

@@ -210,7 +210,7 @@ impl Worker {
         slots.retain(|known| !kept.iter().any(|slot| Rc::ptr_eq(slot, known)) && known.retire());
         let next = Rc::new(WorkerSnapshot { shared: snapshot.clone(), slots: kept });
         self.with_env(|env| {
-            env.use_snapshot(&snapshot);
+            env.use_snapshot(snapshot);
         });
         self.snapshot.replace(next);
         if !fresh.is_empty() || !slots.is_empty() {
