@@ -28,8 +28,9 @@ use crate::properties;
 ///     }
 /// }
 ///
-/// let host = testing::Host::new().property("sidegate.clusters", r#"[{"name": "limits", "hosts": ["limits.example"]}]"#);
-/// let asks = |service: &str| host.configure::<Asks>(&format!(r#"{{"service": "{service}"}}"#)).unwrap();
+/// let known = r#"[{"name": "limits", "hosts": ["limits.example"]}]"#;
+/// let host = || testing::Host::new().property("sidegate.clusters", known);
+/// let asks = |service: &str| host().configure::<Asks>(&format!(r#"{{"service": "{service}"}}"#)).unwrap();
 /// assert!(asks("limits.example").warnings().is_empty());
 /// assert_eq!(asks("limit").warnings().len(), 1);
 /// ```
