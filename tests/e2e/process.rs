@@ -11,6 +11,7 @@ use sidegate_tests::sidegate::binary;
 use sidegate_tests::{Answer, Client, Gate, Origin, Request, Sidegate, eventually};
 
 use crate::frames::{Frames, GOAWAY, pseudo};
+use crate::operator::{self, TOKEN};
 use crate::setup::{config, fine, plain};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -167,6 +168,17 @@ fn a_second_sigterm_ends_at_once() {
     sidegate.terminate();
     sidegate.exit();
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_sigterm_before_it_serves_ends_at_once() {
+    let (origin, _gate) = held();
+    let module = format!("http://{}/held", origin.address());
+    let mut sidegate =
+        Sidegate::configured(&operator::config(&module, &origin, "")).with_file("token", TOKEN).without_ready().start();
+    until_seen(&origin, 1);
+    sidegate.terminate();
+    assert!(sidegate.exit().success());
 }
 
 #[test]

@@ -92,10 +92,14 @@ impl Run<'_> {
         clippy.clone().args(&["--", "-D", "warnings"]).step(what)
     }
 
-    /// The tests of a workspace, by nextest where it is installed: it runs test binaries at the same time.
+    /// The tests of a workspace, by nextest where it is installed: it runs test binaries at the same time. The whole
+    /// run follows the profile of CI, a quick one ends at the first failure.
     fn tests(&mut self, what: &str, cargo: &Command, name: Option<&str>) -> Result<(), Failure> {
+        let config = self.workspace.root().join(".config/nextest.toml");
+        let config = config.to_string_lossy();
+        let profile = if name.is_some() { "default" } else { "ci" };
         let runner: &[&str] = if self.has_nextest {
-            &["nextest", "run", "--workspace", "--no-tests", "pass"]
+            &["nextest", "run", "--config-file", &config, "--profile", profile, "--workspace", "--no-tests", "pass"]
         } else {
             &["test", "--workspace", "--lib", "--bins", "--tests"]
         };

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use sidegate_config::{Config, Loaded, Problems, Source};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::server::SetLogLevel;
@@ -133,6 +133,7 @@ fn state(config: &Config) -> (Option<Cache>, Option<Store>) {
 pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), String> {
     let started = Instant::now();
     let begun = SystemTime::now();
+    let mut signals = Signals::take()?;
     let beginning = Beginning::read(&options.config).map_err(|problems| problems.to_string())?;
     let config = beginning.loaded.config.clone();
     warn_of_root();
@@ -172,10 +173,48 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
     let updater = Updater::new(options.config, config, modules, sources, publisher, store, history);
     let files = Files::new(move || desk.look());
     let control = Control { updater, inbox, files, observer: status.clone() };
-    start_control(control, beginning, begun).await?;
+    tokio::select! {
+        first = start_control(control, beginning, begun) => first?,
+        () = signals.either() => {
+            tracing::info!("told to stop before serving");
+            return Ok(());
+        }
+    }
     tracing::info!(workers, milliseconds = started.elapsed().as_millis(), "serving");
-    wait_and_drain(&mailboxes, &status, commands, &threads).await;
+    wait_and_drain(&mailboxes, &status, commands, &threads, signals).await;
     Ok(())
+}
+
+/// The signals that mean something, and those that are taken so that they mean nothing. They are taken before the
+/// first listener opens: whoever can reach the process may also signal it.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Tools that send these to every daemon must not end one that gives them no meaning.
+    _harmless: [Signal; 3],
+}
+
+impl Signals {
+    fn take() -> Result<Self, String> {
+        let take = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+        Ok(Self {
+            terminate: take(SignalKind::terminate())?,
+            interrupt: take(SignalKind::interrupt())?,
+            _harmless: [
+                take(SignalKind::hangup())?,
+                take(SignalKind::user_defined1())?,
+                take(SignalKind::user_defined2())?,
+            ],
+        })
+    }
+
+    /// Waits for a signal to stop.
+    async fn either(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Starts the thread that makes updates; returns when the first one has taken effect.
@@ -210,18 +249,12 @@ async fn wait_and_drain(
     status: &Arc<Status>,
     mut commands: mpsc::Receiver<admin::Command>,
     threads: &[std::thread::JoinHandle<()>],
+    mut signals: Signals,
 ) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("cannot listen for signals");
-        return;
-    };
-    // Taking them is enough: tools that send these to every daemon must not end one that gives them no meaning.
-    let _harmless = [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => return,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => return,
             command = commands.recv() => match command {
                 Some(admin::Command::Drain { graceful }) => {
                     status.draining.store(true, Ordering::Relaxed);
@@ -247,8 +280,8 @@ async fn wait_and_drain(
     };
     tokio::select! {
         () = draining => tracing::info!(milliseconds = begun.elapsed().as_millis(), "drained"),
-        _ = terminate.recv() => tracing::warn!("second SIGTERM: exit at once"),
-        _ = interrupt.recv() => tracing::warn!("SIGINT while draining: exit at once"),
+        _ = signals.terminate.recv() => tracing::warn!("second SIGTERM: exit at once"),
+        _ = signals.interrupt.recv() => tracing::warn!("SIGINT while draining: exit at once"),
     }
 }
 
