@@ -50,6 +50,9 @@ enum Command {
     Compile {
         #[arg(long, value_enum)]
         policy: PolicyArg,
+        /// Put before the code what the build embeds with it.
+        #[arg(long)]
+        embeddable: bool,
         /// Default: standard input.
         input: Option<PathBuf>,
         /// Default: standard output.
@@ -100,7 +103,7 @@ pub fn main() -> ExitCode {
             let mut out = io::stdout().lock();
             writeln!(out, "{:#}", sidegate_config::schema()).map_err(|error| error.to_string())
         }
-        Command::Compile { policy, input, output } => compile(policy, input, output),
+        Command::Compile { policy, embeddable, input, output } => compile(policy, embeddable, input, output),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -146,18 +149,22 @@ fn check(config: &std::path::Path) -> Result<(), String> {
     }
 }
 
-fn compile(policy: PolicyArg, input: Option<PathBuf>, output: Option<PathBuf>) -> Result<(), String> {
+fn compile(policy: PolicyArg, embeddable: bool, input: Option<PathBuf>, output: Option<PathBuf>) -> Result<(), String> {
     let policy = match policy {
         PolicyArg::Builtin => Policy::Builtin,
         PolicyArg::Foreign => Policy::Foreign,
     };
     let named = |path: &PathBuf, error: io::Error| format!("{}: {error}", path.display());
-    let input: Box<dyn io::Read> = match &input {
+    let mut input: Box<dyn io::Read> = match &input {
         Some(path) => Box::new(std::fs::File::open(path).map_err(|error| named(path, error))?),
         None => Box::new(io::stdin()),
     };
-    let mut code = Vec::new();
-    control::compiler::child(policy, input, &mut code)?;
+    let mut wasm = Vec::new();
+    input.read_to_end(&mut wasm).map_err(|error| error.to_string())?;
+    let mut code = control::compiler::child(policy, &wasm)?;
+    if embeddable {
+        code = control::compiler::embeddable(&wasm, &code)?;
+    }
     match &output {
         Some(path) => std::fs::write(path, code).map_err(|error| named(path, error)),
         None => io::stdout().lock().write_all(&code).map_err(|error| error.to_string()),

@@ -1,5 +1,7 @@
 //! The specification's numbers as enums. Values are those of Proxy-Wasm 0.2.1; older versions use a subset.
 
+use serde::{Deserialize, Serialize};
+
 /// What every hostcall returns to the guest. SDKs trap on a status they do not expect, so the exact one matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -43,7 +45,7 @@ impl Status {
 }
 
 /// A module names its ABI by an export that is never called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AbiVersion {
     V0_1_0,
     V0_2_0,

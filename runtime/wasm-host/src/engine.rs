@@ -11,6 +11,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllo
 use crate::abi::AbiVersion;
 use crate::fault::harmless;
 use crate::host::Host;
+use crate::native::AnyMemory;
 use crate::state::State;
 use crate::{hostcalls, limits};
 
@@ -43,6 +44,8 @@ impl Policy {
             .wasm_multi_memory(false)
             .relaxed_simd_deterministic(true)
             .cranelift_nan_canonicalization(true)
+            // Only debuggers and profilers ask for it; a trap's trace does without.
+            .native_unwind_info(false)
             .concurrency_support(false);
         if self == Self::Builtin {
             // Traps in our own filters are told by function; places in the module would double the artifact.
@@ -93,6 +96,7 @@ impl<H: Host> Engine<H> {
             .max_unused_warm_slots(16);
         let mut config = policy.config()?;
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        config.with_custom_code_memory(Some(Arc::new(AnyMemory)));
         let engine = wasmtime::Engine::new(&config)?;
         let linkers = AbiVersion::ALL
             .into_iter()

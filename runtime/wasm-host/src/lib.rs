@@ -5,7 +5,8 @@
 //! waits: a hostcall reads, or records an intent that the proxy carries out after the hook has returned, so a guest
 //! is never re-entered.
 //!
-//! Reading order: [`host`] (the door), [`abi`] (the numbers), [`module`] (bytes to checked code), [`vm`] (one store
+//! Reading order: [`host`] (the door), [`abi`] (the numbers), [`module`] (bytes to checked code), `native`
+//! (where native code enters), [`vm`] (one store
 //! and instance), [`hooks`] (calls into the guest), [`context`] (whose turn it is), `hostcalls` (calls from the
 //! guest), [`event`] (what passed the door), `memory` and [`pairs`] (its memory), [`limits`] (every bound), [`shared`] (what VMs share).
 
@@ -22,6 +23,7 @@ mod hostcalls;
 pub mod limits;
 mod memory;
 pub mod module;
+mod native;
 pub mod pairs;
 pub mod shared;
 mod state;
@@ -38,4 +40,5 @@ pub use grpc::{GrpcCallout, GrpcMessage, GrpcStatus, GrpcStep};
 pub use hooks::{BodyAction, HeadersAction};
 pub use host::{Callout, ForeignCall, Headers, Host, Kept, LocalReply, Stream, StreamKey};
 pub use module::{LoadError, Module};
+pub use native::Trusted;
 pub use vm::{Vm, VmSpec};

@@ -1,7 +1,9 @@
 //! Bytes to checked, compiled code: ABI version, imports, exports, hooks worth calling.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
 use wasmtime::{ExternType, FuncType, InstancePre};
 
@@ -11,6 +13,7 @@ use crate::fault::harmless;
 use crate::hooks::Hook;
 use crate::host::Host;
 use crate::limits;
+use crate::native::Trusted;
 use crate::state::State;
 use crate::trivial::{self, Trivial};
 
@@ -42,17 +45,18 @@ pub enum LoadError {
     Artifact(String),
 }
 
-/// What a module says about itself, read without running or compiling it.
-#[derive(Clone, Debug)]
+/// What a module says about itself, read without running or compiling it. It can be written down beside compiled code,
+/// so that the module itself need not be read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outline {
     pub abi: AbiVersion,
     /// Exported functions.
-    pub exports: HashSet<String>,
+    pub exports: BTreeSet<String>,
     /// `module.name` of every import.
     pub imports: Vec<String>,
     /// Hooks that our SDK's macro declared as the only ones with an effect.
-    pub declared: Option<HashSet<String>>,
-    pub(crate) trivial: HashMap<String, Trivial>,
+    pub declared: Option<BTreeSet<String>>,
+    pub(crate) trivial: BTreeMap<String, Trivial>,
 }
 
 impl Outline {
@@ -112,7 +116,7 @@ struct Scan {
     functions: HashMap<String, u32>,
     memory: bool,
     imports: Vec<String>,
-    declared: Option<HashSet<String>>,
+    declared: Option<BTreeSet<String>>,
     trivial: HashMap<u32, Trivial>,
     imported_functions: u32,
 }
@@ -161,34 +165,32 @@ impl Scan {
     }
 }
 
-/// Native code that is known to be ours: embedded in this binary, fresh from the compiler process, or read from a
-/// cache whose MAC was verified. Loading anything else would run it.
-#[derive(Clone, Copy)]
-pub struct Trusted<'a>(&'a [u8]);
-
-impl<'a> Trusted<'a> {
-    /// The caller states that [`compile`](crate::compile) wrote exactly these bytes.
-    pub fn vouch(artifact: &'a [u8]) -> Self {
-        Self(artifact)
-    }
-}
-
-/// Compiled code, checked and linked: ready to make VMs from on any thread.
+/// Compiled code, checked and linked: ready to make VMs from on any thread. Cheap to clone.
 pub struct Module<H: Host> {
     pub(crate) engine: Engine<H>,
     pub(crate) pre: InstancePre<State<H>>,
-    pub(crate) outline: Outline,
+    pub(crate) outline: Arc<Outline>,
+}
+
+impl<H: Host> Clone for Module<H> {
+    fn clone(&self) -> Self {
+        Self { engine: self.engine.clone(), pre: self.pre.clone(), outline: self.outline.clone() }
+    }
 }
 
 impl<H: Host> Module<H> {
     /// Checks `wasm`, then loads the artifact that [`compile`](crate::compile) made of it.
     pub fn load(engine: &Engine<H>, wasm: &[u8], artifact: Trusted<'_>) -> Result<Self, LoadError> {
-        let outline = Outline::read(wasm)?;
-        let module = deserialize(engine.wasmtime(), &artifact).map_err(|error| LoadError::Artifact(text(&error)))?;
+        Self::load_outlined(engine, Outline::read(wasm)?, artifact)
+    }
+
+    /// The same, of a module whose outline was read when it was compiled.
+    pub fn load_outlined(engine: &Engine<H>, outline: Outline, artifact: Trusted<'_>) -> Result<Self, LoadError> {
+        let module = artifact.load(engine.wasmtime()).map_err(|error| LoadError::Artifact(text(&error)))?;
         check_signatures(&module, outline.abi)?;
         let linker = engine.linker(outline.abi).ok_or(LoadError::NoAbiVersion)?;
         let pre = linker.instantiate_pre(&module).map_err(|error| LoadError::Link(text(&error)))?;
-        Ok(Self { engine: engine.clone(), pre, outline })
+        Ok(Self { engine: engine.clone(), pre, outline: Arc::new(outline) })
     }
 
     pub fn outline(&self) -> &Outline {
@@ -227,12 +229,6 @@ fn describe(found: &FuncType) -> String {
     let params = list(found.params().map(|value| value.to_string()).collect());
     let results = list(found.results().map(|value| value.to_string()).collect());
     if results.is_empty() { format!("({params})") } else { format!("({params}) -> {results}") }
-}
-
-#[expect(unsafe_code, reason = "the one place where native code enters; `Trusted` says who vouches for it")]
-fn deserialize(engine: &wasmtime::Engine, artifact: &Trusted<'_>) -> Result<wasmtime::Module, wasmtime::Error> {
-    // SAFETY: `Trusted` is made only by a caller who vouches that our own compiler wrote exactly these bytes.
-    unsafe { wasmtime::Module::deserialize(engine, artifact.0) }
 }
 
 fn text(error: &wasmtime::Error) -> String {

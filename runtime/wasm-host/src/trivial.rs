@@ -1,9 +1,10 @@
 //! Finds exported hooks that do nothing, so that they need not be called.
 
+use serde::{Deserialize, Serialize};
 use wasmparser::{BinaryReaderError, FunctionBody, Operator, ValType};
 
 /// What a function without effect returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Trivial {
     Nothing,
     Constant(i32),

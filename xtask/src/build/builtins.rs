@@ -19,7 +19,7 @@ pub(crate) fn precompile(workspace: &Workspace, binary: &Path) -> Result<bool, F
         // Compiled elsewhere and moved by content: an equal artifact keeps its time, so nothing is built again.
         let fresh = workspace.root().join("target").join(format!(".{name}.{}.cwasm", process::id()));
         let compile = Command::new(binary.display().to_string(), workspace.root())
-            .args(&["compile", "--policy", "builtin"])
+            .args(&["compile", "--policy", "builtin", "--embeddable"])
             .arg_path(&folder.join(format!("{name}.wasm")))
             .arg_path(&fresh);
         let outcome = compile.output(&format!("compile {name}"));

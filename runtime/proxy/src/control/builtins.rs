@@ -8,9 +8,22 @@ pub struct Builtin {
     pub wasm: &'static [u8],
     /// Lower-case hex sha256 of `wasm`, taken when this binary was built.
     pub digest: &'static str,
-    /// The same digest in bytes, followed by code for `Policy::Builtin`; empty when it was not precompiled.
-    pub artifact: &'static [u8],
+    pub compiled: Option<Compiled>,
 }
+
+/// What was made of a filter before it was embedded.
+pub struct Compiled {
+    /// What the module says about itself, as JSON.
+    pub outline: &'static str,
+    /// Code for `Policy::Builtin`.
+    pub code: &'static [u8],
+}
+
+/// Bytes that begin at a page: code among them runs where it lies.
+#[cfg_attr(target_arch = "x86_64", repr(align(4096)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(align(65536)))]
+#[allow(dead_code, reason = "a binary that is built before its filters embeds none")]
+struct Paged<Bytes>(Bytes);
 
 /// The names of all of them.
 pub fn names() -> Vec<&'static str> {

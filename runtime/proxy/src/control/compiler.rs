@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use sha2::{Digest, Sha256};
 use sidegate_wasm_host::Policy;
+use sidegate_wasm_host::module::Outline;
 
 /// How long a compilation may take.
 const TIME: Duration = Duration::from_secs(60);
@@ -58,17 +59,19 @@ pub fn compile(policy: Policy, wasm: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// The child's side: lowers its own priority and limits, then compiles what it reads.
-pub fn child(policy: Policy, mut input: impl Read, mut output: impl Write) -> Result<(), String> {
+pub fn child(policy: Policy, wasm: &[u8]) -> Result<Vec<u8>, String> {
     let _ = rustix::process::nice(NICENESS);
     let limit = |amount| Rlimit { current: Some(amount), maximum: Some(amount) };
     let _ = setrlimit(Resource::Cpu, limit(CPU_SECONDS));
     let _ = setrlimit(Resource::As, limit(ADDRESS_SPACE));
-    let mut wasm = Vec::new();
-    input.read_to_end(&mut wasm).map_err(|error| error.to_string())?;
-    let artifact = sidegate_wasm_host::compile(policy, &wasm).map_err(|error| format!("{error:#}"))?;
-    if policy == Policy::Builtin {
-        // Embedded code says which module it was made from.
-        output.write_all(&Sha256::digest(&wasm)).map_err(|error| error.to_string())?;
-    }
-    output.write_all(&artifact).and_then(|()| output.flush()).map_err(|error| error.to_string())
+    sidegate_wasm_host::compile(policy, wasm).map_err(|error| format!("{error:#}"))
+}
+
+/// What the build of this binary embeds beside a module: its digest, the length of its outline (four bytes, little
+/// endian), the outline as JSON, and code.
+pub fn embeddable(wasm: &[u8], code: &[u8]) -> Result<Vec<u8>, String> {
+    let outline = Outline::read(wasm).map_err(|error| error.to_string())?;
+    let outline = serde_json::to_vec(&outline).map_err(|error| error.to_string())?;
+    let length = u32::try_from(outline.len()).map_err(|error| error.to_string())?;
+    Ok([&Sha256::digest(wasm)[..], &length.to_le_bytes(), &outline, code].concat())
 }

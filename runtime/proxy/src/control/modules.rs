@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use sidegate_wasm_host::module::{Outline, Trusted};
-use sidegate_wasm_host::{Engine, Module, Policy};
+use sidegate_wasm_host::module::Outline;
+use sidegate_wasm_host::{Engine, Module, Policy, Trusted};
 
-use super::builtins::{self, Builtin, unknown_builtin};
+use super::builtins::{self, Builtin, Compiled, unknown_builtin};
 use super::cache::Cache;
 use super::compiler;
 use super::sources::Content;
@@ -21,6 +21,8 @@ const VERSIONS_KEPT: usize = 8;
 pub struct Modules {
     builtin: Engine<Guest>,
     foreign: Engine<Guest>,
+    /// Code of standard filters that is loaded: all plugins of a filter share it.
+    embedded: HashMap<&'static str, Module<Guest>>,
     cache: Option<Cache>,
     known: HashMap<String, Known>,
 }
@@ -35,7 +37,8 @@ impl Modules {
     /// `slots` is the number of VMs that each engine must be able to hold.
     pub fn new(slots: u32, cache: Option<Cache>) -> Result<Self, String> {
         let engine = |policy| Engine::new(policy, slots).map_err(|error| format!("{error:#}"));
-        Ok(Self { builtin: engine(Policy::Builtin)?, foreign: engine(Policy::Foreign)?, cache, known: HashMap::new() })
+        let (builtin, foreign) = (engine(Policy::Builtin)?, engine(Policy::Foreign)?);
+        Ok(Self { builtin, foreign, embedded: HashMap::new(), cache, known: HashMap::new() })
     }
 
     /// Goes on counting where an earlier process stopped: the newest number, and those of known digests.
@@ -115,18 +118,27 @@ impl Modules {
         module
     }
 
-    fn load_builtin(&self, name: &str) -> Result<Module<Guest>, String> {
-        let Builtin { wasm, artifact, .. } = builtins::find(name).ok_or_else(|| unknown_builtin(name))?;
+    fn load_builtin(&mut self, name: &'static str) -> Result<Module<Guest>, String> {
+        if let Some(module) = self.embedded.get(name) {
+            return Ok(module.clone());
+        }
+        let module = self.read_builtin(name)?;
+        self.embedded.insert(name, module.clone());
+        Ok(module)
+    }
+
+    fn read_builtin(&self, name: &str) -> Result<Module<Guest>, String> {
+        let Builtin { wasm, compiled, .. } = builtins::find(name).ok_or_else(|| unknown_builtin(name))?;
         // The build saw to it that this is code of this module; code for another engine is made anew.
-        if let Some((_, code)) = artifact.split_at_checked(32)
-            && let Ok(module) = Module::load(&self.builtin, wasm, Trusted::vouch(code))
+        if let Some(Compiled { outline, code }) = compiled
+            && let Ok(outline) = serde_json::from_str(outline)
+            && let Ok(module) = Module::load_outlined(&self.builtin, outline, Trusted::vouch_embedded(code))
         {
             return Ok(module);
         }
         let name = format!("builtin-{name}-{:016x}", self.builtin.compatibility());
-        let artifact = self.compiled(&name, Policy::Builtin, wasm)?;
-        let code = artifact.get(32..).unwrap_or_default();
-        Module::load(&self.builtin, wasm, Trusted::vouch(code)).map_err(|error| error.to_string())
+        let code = self.compiled(&name, Policy::Builtin, wasm)?;
+        Module::load(&self.builtin, wasm, Trusted::vouch(&code)).map_err(|error| error.to_string())
     }
 
     fn load_foreign(&self, wasm: &[u8], digest: &str) -> Result<Module<Guest>, String> {
