@@ -1,12 +1,14 @@
 //! An upstream that is absent, breaks, lies or attacks: the client gets a clean answer or a visible cut, and the next
 //! request is not harmed.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use sidegate_tests::h2::Http2Client;
 use sidegate_tests::port::FreePort;
 use sidegate_tests::{Answer, Client, Origin, Request, Sidegate};
 
+use crate::guest::guest;
 use crate::setup::{logged, plain};
 
 /// How long a line of the access log may take to appear.
@@ -214,6 +216,49 @@ clusters: [{{name: app, endpoints: [{{address: \"{origin}\"}}]}}]
     assert_eq!(sidegate.get("/").status, 504);
     gate.open();
     assert_eq!(Client::get_once(sidegate.address("inbound"), "/").unwrap().status, 200);
+}
+
+/// A client whose requests pass a filter that sees bodies, and a route that gives them 300 ms.
+fn read_within_a_route(origin: &Origin) -> (Sidegate, Client) {
+    let sidegate = Sidegate::configured(&format!(
+        "{}\
+plugins: [{{name: reader, url: \"file:reader.wasm\"}}]
+listeners:
+- name: inbound
+  address: $inbound
+  filters:
+  - plugin: reader
+  - plugin: router
+    config: {{virtualServices: [{{hosts: [\"*\"], http: [{{timeout: 300ms, route: [{{destination: {{host: app}}}}]}}]}}]}}
+clusters: [{{name: app, endpoints: [{{address: \"{origin}\"}}]}}]
+",
+        crate::setup::standard_filters()
+    ))
+    .with_file("reader.wasm", guest(&[("response_body", "(drop (call $log #0 <seen>))")]))
+    .start();
+    let mut client = sidegate.connect();
+    client.set_patience(Duration::from_secs(20)).unwrap();
+    (sidegate, client)
+}
+
+#[test]
+fn a_short_body_that_stalls_before_it_leaves_is_504() {
+    let stalls = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n0123456789";
+    let origin = Origin::answering(move |_| Answer::raw(stalls).staying_open());
+    let (_sidegate, mut client) = read_within_a_route(&origin);
+    assert_eq!(client.get("/").unwrap().status, 504);
+}
+
+#[test]
+fn a_body_that_stalls_under_way_is_cut_by_its_route() {
+    let stalls = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\na\r\n0123456789\r\n";
+    let origin = Origin::answering(move |_| Answer::raw(stalls).staying_open());
+    let (_sidegate, mut client) = read_within_a_route(&origin);
+    let cut = client.get("/").unwrap_err().kind();
+    assert!(
+        [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].contains(&cut),
+        "{cut}: what never comes is awaited"
+    );
 }
 
 /// Answers `/first` with these bytes, and everything else with `next`; never closes.

@@ -120,6 +120,30 @@ fn a_long_exchange_keeps_its_version_and_the_ninth_costs_the_oldest() {
 }
 
 #[test]
+fn the_ninth_version_ends_exchanges_that_the_oldest_only_logs() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let origin = Origin::answering(move |_| Answer::ok("late").when(&held));
+    let sidegate = stamped(&origin, "", "").start();
+    let mut clients = Vec::new();
+    for number in 1..=9 {
+        let logging = guest(&[("log", &format!("(drop (call $log #2 <{number}>))"))]);
+        assert_eq!(push(&sidegate, &logging).status, 200);
+        let mut client = Client::connect(sidegate.address("inbound")).unwrap();
+        client.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        eventually(PATIENCE, || (origin.request_count() == number).then_some(())).unwrap();
+        clients.push(client);
+    }
+    let mut oldest = clients.remove(0);
+    oldest.set_patience(PATIENCE).unwrap();
+    assert!(oldest.is_closed_by_peer().unwrap(), "nine versions are one too many");
+    gate.open();
+    for mut client in clients {
+        assert_eq!(client.read_response().unwrap().status, 200);
+    }
+}
+
+#[test]
 fn the_root_of_a_version_that_is_gone_is_told_so() {
     let origin = fine();
     let sidegate = stamped(&origin, "", "").start();

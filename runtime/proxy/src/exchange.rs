@@ -14,6 +14,7 @@ pub mod hop;
 pub mod mirror;
 mod notes;
 pub mod occupancy;
+mod outgoing;
 mod pace;
 pub mod peer;
 pub mod properties;
@@ -37,7 +38,7 @@ use std::task::Poll;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -45,7 +46,7 @@ use sidegate_wasm_host::StreamKey;
 use sidegate_wasm_host::abi::Direction;
 use sidegate_wasm_host::hooks::Hook;
 
-use self::bodies::{RequestBody, ResponseBody, Stall};
+use self::bodies::ResponseBody;
 use self::body::Pump;
 use self::chain::{Chain, Step};
 use self::conduct::Watch;
@@ -59,7 +60,6 @@ use self::view::{ConnectionFacts, Facts, View, Waiter};
 use crate::snapshot::{Cluster, Listener};
 use crate::telemetry::flags::Flags;
 use crate::upstream;
-use crate::worker::env::Env;
 use crate::worker::{Worker, WorkerSnapshot};
 
 /// Why a body did not arrive whole.
@@ -233,7 +233,7 @@ impl Exchange {
         }
         worker.counters.requests.add(worker.index, 1);
         worker.counters.active.add(worker.index, 1);
-        Rc::new(Self {
+        let exchange = Rc::new(Self {
             worker: worker.clone(),
             snapshot,
             listener: listener.clone(),
@@ -246,7 +246,9 @@ impl Exchange {
             grpc,
             head_request,
             introduces,
-        })
+        });
+        worker.opened(key, &exchange);
+        exchange
     }
 
     fn request_pump(self: &Rc<Self>, source: Source) -> Result<Pump, Source> {
@@ -361,69 +363,6 @@ impl Exchange {
         })
     }
 
-    /// The body as it goes up. A short one that filters saw goes whole, so that its length can be told.
-    async fn request_body(self: &Rc<Self>, pump: Result<Pump, Source>) -> Result<RequestBody, Outcome> {
-        let patience = self.listener.timeouts.body;
-        let mut pump = match pump {
-            Ok(pump) => pump,
-            Err(Source::Incoming(incoming)) => {
-                return Ok(RequestBody::Direct { incoming, exchange: self.clone(), stall: Stall::new(patience) });
-            }
-            Err(Source::Full(_) | Source::Empty) => return Ok(RequestBody::Empty),
-        };
-        let short =
-            self.worker.with_env(|env| env.view(self.key).is_some_and(|view| source::is_short(&view.request.headers)));
-        if short {
-            let gathered = tokio::time::timeout(patience, Box::pin(pump.gather(source::GATHER))).await;
-            let late = || Outcome::Reply(Box::new(Reply::failure(Failure::BodyTimeout, self.grpc)));
-            if let Some(bytes) = gathered.map_err(|_| late())?? {
-                return Ok(RequestBody::Full(Some(bytes)));
-            }
-        }
-        Ok(RequestBody::Pumped { pump: Box::new(pump), stall: Stall::new(patience) })
-    }
-
-    /// The request as it goes up: head from the view, framing made anew where filters see the body.
-    fn outgoing(
-        &self,
-        body: RequestBody,
-        target: &upstream::Target,
-        upgrade: bool,
-        trailers: bool,
-    ) -> Result<Request<RequestBody>, Failure> {
-        self.worker.with_env(|env| {
-            let Env { views, peers, rng, .. } = env;
-            let view = views.get_mut(self.key as usize).ok_or(Failure::NoRoute)?;
-            let head = &view.request;
-            let (Some(method), Some(path), Some(authority)) = (&head.method, &head.path, &head.authority) else {
-                return Err(Failure::NoRoute);
-            };
-            let mut request = Request::new(body);
-            *request.method_mut() = method.clone();
-            *request.headers_mut() = head.headers.clone();
-            match request.body() {
-                RequestBody::Full(Some(bytes)) => {
-                    let length = http::HeaderValue::from(bytes.len());
-                    request.headers_mut().insert(http::header::CONTENT_LENGTH, length);
-                }
-                RequestBody::Pumped { .. } => {
-                    request.headers_mut().remove(http::header::CONTENT_LENGTH);
-                }
-                RequestBody::Full(None)
-                | RequestBody::Messages(_)
-                | RequestBody::Direct { .. }
-                | RequestBody::Copied(_)
-                | RequestBody::Empty => {}
-            }
-            upstream::address_request(&mut request, path, authority, target, upgrade, trailers)?;
-            if self.introduces == Introduces::Upstream {
-                peers.stamp(request.headers_mut());
-            }
-            view.pass_span_on(request.headers_mut(), rng.draw());
-            Ok(request)
-        })
-    }
-
     /// Runs `work` unless a body ends the exchange first.
     async fn or_outcome<T>(&self, mut work: Pin<&mut impl Future<Output = T>>) -> Result<T, Outcome> {
         poll_fn(|cx| {
@@ -463,6 +402,7 @@ impl Exchange {
             view.response.as_ref().and_then(|head| head.status)
         });
         self.chain.borrow_mut().finish(&self.worker);
+        self.worker.closed(self.key);
         let mut view = self.worker.with_env(|env| env.close_view(self.key));
         self.worker.counters.ended(self.worker.index, status, duration);
         if let Some(view) = &view

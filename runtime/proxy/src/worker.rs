@@ -15,11 +15,11 @@ pub mod wishes;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sidegate_wasm_host::Vm;
+use sidegate_wasm_host::{StreamKey, Vm};
 use slab::Slab;
 use smallvec::SmallVec;
 use tokio::sync::mpsc;
@@ -28,6 +28,7 @@ use self::counters::Counters;
 use self::env::{Env, Process, split_identity};
 use self::plugins::{Slots, VmHandle, VmSlot};
 use crate::downstream::connection::ConnectionState;
+use crate::exchange::Exchange;
 use crate::exchange::conduct::Watch;
 use crate::exchange::head::RequestHead;
 use crate::exchange::held::HeldBytes;
@@ -93,6 +94,8 @@ pub struct Worker {
     pub pools: Pools,
     pub counters: Counters,
     pub connections: RefCell<Slab<Rc<ConnectionState>>>,
+    /// Those that have not ended, at their keys.
+    exchanges: RefCell<Vec<Weak<Exchange>>>,
     /// What filters keep back of bodies.
     pub held: HeldBytes,
     pub phase: Cell<Phase>,
@@ -149,11 +152,30 @@ impl Worker {
         let _ = self.orders.send(Order::Free(Box::new(vm)));
     }
 
-    /// Ends the exchanges inside VMs of this version.
-    fn reset(self: &Rc<Self>, module: &Arc<PluginModule>) {
-        let slots: Vec<_> = self.slots.borrow().values().cloned().collect();
-        for slot in slots.iter().filter(|slot| Arc::ptr_eq(&slot.plugin.module, module)) {
-            slot.reset(self);
+    /// An exchange has begun: it can be found by its key until it has ended.
+    pub fn opened(&self, key: StreamKey, exchange: &Rc<Exchange>) {
+        let (at, mut exchanges) = (key as usize, self.exchanges.borrow_mut());
+        if exchanges.len() <= at {
+            exchanges.resize_with(at + 1, Weak::new);
+        }
+        if let Some(place) = exchanges.get_mut(at) {
+            *place = Rc::downgrade(exchange);
+        }
+    }
+
+    pub fn closed(&self, key: StreamKey) {
+        if let Some(place) = self.exchanges.borrow_mut().get_mut(key as usize) {
+            *place = Weak::new();
+        }
+    }
+
+    /// Ends the exchanges that still use a version which no snapshot does, and its VMs with them.
+    fn reset(&self, module: &Arc<PluginModule>) {
+        for exchange in self.exchanges.borrow().iter().filter_map(Weak::upgrade) {
+            let chain = exchange.chain.borrow();
+            if chain.slots().any(|slot| slot.is_retired() && Arc::ptr_eq(&slot.plugin.module, module)) {
+                exchange.close();
+            }
         }
     }
 

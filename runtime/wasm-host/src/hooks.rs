@@ -14,12 +14,12 @@ use crate::vm::Vm;
 pub use crate::state::CalloutAnswer;
 pub use grpc::Metadata;
 pub use message::{BodyAction, HeadersAction};
-pub use name::Hook;
+pub use name::{Hook, HookSet};
 
 impl<H: Host> Vm<H> {
     /// Opens a stream context for an exchange.
     pub fn open_stream(&mut self, host: &mut H, stream: StreamKey) -> Result<ContextId, Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         core.alive(Hook::ContextCreate)?;
         let id = core.store.data_mut().contexts.open(stream);
         if let Some(create) = &exports.context_create {
@@ -49,28 +49,12 @@ impl<H: Host> Vm<H> {
 
     /// Whether this hook would be called.
     pub fn has(&self, hook: Hook) -> bool {
-        let exports = &self.exports;
-        match hook {
-            Hook::RequestHeaders => exports.request_headers.is_some(),
-            Hook::RequestBody => exports.request_body.is_some(),
-            Hook::RequestTrailers => exports.request_trailers.is_some(),
-            Hook::ResponseHeaders => exports.response_headers.is_some(),
-            Hook::ResponseBody => exports.response_body.is_some(),
-            Hook::ResponseTrailers => exports.response_trailers.is_some(),
-            Hook::Log => exports.log.is_some(),
-            Hook::Done => exports.done.is_some(),
-            Hook::Delete => exports.delete.is_some(),
-            Hook::Tick => exports.tick.is_some(),
-            Hook::QueueReady => exports.queue_ready.is_some(),
-            Hook::CalloutResponse => exports.callout_response.is_some(),
-            Hook::GrpcInitialMetadata => exports.grpc_initial_metadata.is_some(),
-            Hook::GrpcReceive => exports.grpc_receive.is_some(),
-            Hook::GrpcTrailingMetadata => exports.grpc_trailing_metadata.is_some(),
-            Hook::GrpcClose => exports.grpc_close.is_some(),
-            Hook::ForeignFunction => exports.foreign_function.is_some(),
-            Hook::ContextCreate => exports.context_create.is_some(),
-            Hook::Start | Hook::VmStart | Hook::Configure => true,
-        }
+        self.hooks.has(hook)
+    }
+
+    /// The hooks that would be called.
+    pub fn hooks(&self) -> HookSet {
+        self.hooks
     }
 
     /// `count` is the number of entries with pseudo headers; `end` says that no body follows.
@@ -81,7 +65,7 @@ impl<H: Host> Vm<H> {
         count: u32,
         end: bool,
     ) -> Result<HeadersAction, Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.request_headers else { return Ok(HeadersAction::Continue) };
         message::headers(core, host, Hook::RequestHeaders, function, id, count, end, Open::REQUEST_HEADERS)
     }
@@ -93,35 +77,35 @@ impl<H: Host> Vm<H> {
         count: u32,
         end: bool,
     ) -> Result<HeadersAction, Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.response_headers else { return Ok(HeadersAction::Continue) };
         message::headers(core, host, Hook::ResponseHeaders, function, id, count, end, Open::RESPONSE_HEADERS)
     }
 
     /// `len` is what the body buffer holds now.
     pub fn request_body(&mut self, host: &mut H, id: ContextId, len: u32, end: bool) -> Result<BodyAction, Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.request_body else { return Ok(BodyAction::Continue) };
         let parts = (Open::REQUEST_BODY, Open::REQUEST_TRAILERS, Open::REQUEST_HEADERS);
         message::body(core, host, Hook::RequestBody, function, id, len, end, parts)
     }
 
     pub fn response_body(&mut self, host: &mut H, id: ContextId, len: u32, end: bool) -> Result<BodyAction, Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.response_body else { return Ok(BodyAction::Continue) };
         let parts = (Open::RESPONSE_BODY, Open::RESPONSE_TRAILERS, Open::RESPONSE_HEADERS);
         message::body(core, host, Hook::ResponseBody, function, id, len, end, parts)
     }
 
     pub fn request_trailers(&mut self, host: &mut H, id: ContextId, count: u32) -> Result<HeadersAction, Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.request_trailers else { return Ok(HeadersAction::Continue) };
         let parts = (Open::REQUEST_TRAILERS, Open::REQUEST_BODY, Open::REQUEST_HEADERS);
         message::trailers(core, host, Hook::RequestTrailers, function, id, count, parts)
     }
 
     pub fn response_trailers(&mut self, host: &mut H, id: ContextId, count: u32) -> Result<HeadersAction, Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.response_trailers else { return Ok(HeadersAction::Continue) };
         let parts = (Open::RESPONSE_TRAILERS, Open::RESPONSE_BODY, Open::RESPONSE_HEADERS);
         message::trailers(core, host, Hook::ResponseTrailers, function, id, count, parts)
@@ -129,7 +113,7 @@ impl<H: Host> Vm<H> {
 
     /// The end of an exchange as Envoy orders it: log of every filter first, then [`Vm::close_stream`] of each.
     pub fn log(&mut self, host: &mut H, id: ContextId) -> Result<(), Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.log else { return Ok(()) };
         if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
             context.open = Open::LOG;
@@ -143,7 +127,7 @@ impl<H: Host> Vm<H> {
 
     /// `on_done` (whose answer counts only for the root), `on_delete`; the id is free afterwards, fault or not.
     pub fn close_stream(&mut self, host: &mut H, id: ContextId) -> Result<(), Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let mut result = Ok(());
         // A map that a pause left open is gone with the exchange.
         if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
@@ -160,13 +144,13 @@ impl<H: Host> Vm<H> {
     }
 
     pub fn tick(&mut self, host: &mut H) -> Result<(), Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.tick else { return Ok(()) };
         core.enter(host, Hook::Tick, ROOT, |store| function.call(store, ROOT.0))
     }
 
     pub fn queue_ready(&mut self, host: &mut H, queue: u32) -> Result<(), Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.queue_ready else { return Ok(()) };
         core.enter(host, Hook::QueueReady, ROOT, |store| function.call(store, (ROOT.0, queue)))
     }
@@ -178,7 +162,7 @@ impl<H: Host> Vm<H> {
         id: u32,
         answer: Result<CalloutAnswer, String>,
     ) -> Result<(), Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let state = core.store.data_mut();
         if !state.calls.end(id, &mut state.contexts) {
             return Ok(());
@@ -201,7 +185,7 @@ impl<H: Host> Vm<H> {
 
     /// Calls the guest back under a foreign function's id, with data in buffer 8.
     pub fn foreign_function(&mut self, host: &mut H, function_id: u32, data: Vec<u8>) -> Result<(), Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(function) = &exports.foreign_function else { return Ok(()) };
         let len = data.len() as u32;
         core.store.data_mut().delivery = Delivery::Foreign(data);
@@ -213,7 +197,7 @@ impl<H: Host> Vm<H> {
 
     /// Asks the root to finish. `true`: it has, or did not care; `false`: it will call `proxy_done`.
     pub fn finish(&mut self, host: &mut H) -> Result<bool, Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(done) = &exports.done else { return Ok(true) };
         core.store.data_mut().root_pending_done = true;
         let finished = core.enter(host, Hook::Done, ROOT, |store| done.call(store, ROOT.0))? != 0;
@@ -229,7 +213,7 @@ impl<H: Host> Vm<H> {
 
     /// The last call: `on_delete` of the root.
     pub fn delete_root(&mut self, host: &mut H) -> Result<(), Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Some(delete) = &exports.delete else { return Ok(()) };
         core.enter(host, Hook::Delete, ROOT, |store| delete.call(store, ROOT.0))
     }

@@ -10,7 +10,7 @@ use crate::abi::AbiVersion;
 use crate::context::{ContextId, ROOT};
 use crate::event::{Begun, Event, HookRun, Returned};
 use crate::fault::{Fault, FaultReason, harmless};
-use crate::hooks::Hook;
+use crate::hooks::{Hook, HookSet};
 use crate::host::{Host, StreamKey};
 use crate::hostcalls::{Call, wasi};
 use crate::limits::Limits;
@@ -58,7 +58,8 @@ impl VmSpec {
 /// A guest, started and configured. Calls are synchronous and happen on the thread that owns it.
 pub struct Vm<H: Host> {
     pub(crate) core: Core<H>,
-    pub(crate) exports: Exports,
+    pub(crate) exports: Box<Exports>,
+    pub(crate) hooks: HookSet,
 }
 
 /// The store and whether it may still be entered; apart from the exports so that both can be borrowed at once.
@@ -86,7 +87,8 @@ impl<H: Host> Vm<H> {
         let exports = core
             .bind(&instance, &module.outline, &spec)
             .map_err(|error| Fault::new(Hook::Start, FaultReason::Trap, format_args!("{error:#}")))?;
-        let mut vm = Self { core, exports };
+        let hooks = Hook::ALL.into_iter().filter(|hook| exports.has(*hook)).collect();
+        let mut vm = Self { core, exports: Box::new(exports), hooks };
         vm.start(&instance, &module.outline)?;
         vm.configure()?;
         Ok(vm)
@@ -123,7 +125,7 @@ impl<H: Host> Vm<H> {
     }
 
     fn configure(&mut self) -> Result<(), Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         if let Some(create) = &exports.context_create {
             core.enter_own(Hook::ContextCreate, |store| create.call(store, (ROOT.0, 0)))?;
         }
@@ -385,6 +387,32 @@ pub(crate) struct Exports {
     pub(crate) log: Option<TypedFunc<u32, ()>>,
     pub(crate) done: Option<TypedFunc<u32, u32>>,
     pub(crate) delete: Option<TypedFunc<u32, ()>>,
+}
+
+impl Exports {
+    fn has(&self, hook: Hook) -> bool {
+        match hook {
+            Hook::RequestHeaders => self.request_headers.is_some(),
+            Hook::RequestBody => self.request_body.is_some(),
+            Hook::RequestTrailers => self.request_trailers.is_some(),
+            Hook::ResponseHeaders => self.response_headers.is_some(),
+            Hook::ResponseBody => self.response_body.is_some(),
+            Hook::ResponseTrailers => self.response_trailers.is_some(),
+            Hook::Log => self.log.is_some(),
+            Hook::Done => self.done.is_some(),
+            Hook::Delete => self.delete.is_some(),
+            Hook::Tick => self.tick.is_some(),
+            Hook::QueueReady => self.queue_ready.is_some(),
+            Hook::CalloutResponse => self.callout_response.is_some(),
+            Hook::GrpcInitialMetadata => self.grpc_initial_metadata.is_some(),
+            Hook::GrpcReceive => self.grpc_receive.is_some(),
+            Hook::GrpcTrailingMetadata => self.grpc_trailing_metadata.is_some(),
+            Hook::GrpcClose => self.grpc_close.is_some(),
+            Hook::ForeignFunction => self.foreign_function.is_some(),
+            Hook::ContextCreate => self.context_create.is_some(),
+            Hook::Start | Hook::VmStart | Hook::Configure => true,
+        }
+    }
 }
 
 /// Root, callout, and the sizes of headers, body and trailers.

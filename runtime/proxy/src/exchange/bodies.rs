@@ -164,6 +164,35 @@ enum Kind {
     Pumped(Box<Pump>),
 }
 
+impl Kind {
+    fn poll(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Direct(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Peer),
+            Self::Pumped(pump) => Pin::new(&mut **pump).poll_frame(cx),
+        }
+    }
+
+    /// What the exchange is told of a piece that leaves. A pump has told of trailers before its filters saw them.
+    fn note(&self, exchange: &Exchange, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            exchange.count_body(Direction::Response, data);
+        } else if let (Self::Direct(_), Some(fields)) = (self, frame.trailers_ref()) {
+            note_trailers(exchange, Direction::Response, fields);
+        }
+    }
+
+    /// Everything has come from upstream, known before it is asked for more.
+    fn is_whole(&self) -> bool {
+        matches!(self, Self::Direct(incoming) if incoming.is_end_stream())
+    }
+}
+
 impl ResponseBody {
     /// A body without an exchange: refusals before there is one, and the admin's answers.
     pub fn plain(bytes: Bytes) -> Self {
@@ -234,55 +263,20 @@ impl ResponseBody {
         }
     }
 
-    /// The next piece from where the body comes.
+    /// The next piece from where the body comes, unless the exchange has to end before it does.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> PolledFrame {
-        let frame = match &mut self.kind {
-            Kind::Empty => None,
-            Kind::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.kind = Kind::Empty;
-                if let Some(exchange) = &self.exchange {
-                    exchange.count_body(Direction::Response, &bytes);
-                }
-                Some(Ok(Frame::data(bytes)))
-            }
-            Kind::Direct(incoming) => {
-                let mut polled = Pin::new(&mut *incoming).poll_frame(cx).map_err(BodyError::Peer);
-                if polled.is_pending() && self.exchange.as_ref().is_some_and(|exchange| exchange.is_told_to_close(cx)) {
-                    polled = Poll::Ready(Some(Err(BodyError::Stopped)));
-                }
-                let frame = ready!(within(&self.in_flight, &mut self.late, cx, polled));
-                if let (Some(Ok(frame)), Some(exchange)) = (&frame, &self.exchange) {
-                    match frame.data_ref() {
-                        Some(data) => exchange.count_body(Direction::Response, data),
-                        None => {
-                            if let Some(fields) = frame.trailers_ref() {
-                                note_trailers(exchange, Direction::Response, fields);
-                            }
-                        }
-                    }
-                }
-                if incoming.is_end_stream() {
-                    self.complete();
-                }
-                frame
-            }
-            Kind::Pumped(pump) => {
-                let frame = ready!(Pin::new(&mut **pump).poll_frame(cx));
-                if let (Some(Ok(frame)), Some(exchange)) = (&frame, &self.exchange) {
-                    exchange.count_body(Direction::Response, frame.data_ref().map_or(&[], |data| data));
-                }
-                frame
-            }
-        };
-        match &frame {
-            None => self.complete(),
-            Some(Err(_)) => {
-                if let Some(exchange) = &self.exchange {
-                    exchange.cut();
-                }
-            }
-            Some(Ok(_)) => {}
+        let mut polled = self.kind.poll(cx);
+        if polled.is_pending() && self.exchange.as_ref().is_some_and(|exchange| exchange.is_told_to_close(cx)) {
+            polled = Poll::Ready(Some(Err(BodyError::Stopped)));
+        }
+        let frame = ready!(within(&self.in_flight, &mut self.late, cx, polled));
+        match (&frame, &self.exchange) {
+            (Some(Ok(frame)), Some(exchange)) => self.kind.note(exchange, frame),
+            (Some(Err(_)), Some(exchange)) => exchange.cut(),
+            _ => {}
+        }
+        if frame.is_none() || self.kind.is_whole() {
+            self.complete();
         }
         Poll::Ready(frame)
     }

@@ -80,6 +80,11 @@ impl Chain {
         self.links.len()
     }
 
+    /// Where the VMs of its filters are.
+    pub fn slots(&self) -> impl Iterator<Item = &Rc<VmSlot>> {
+        self.links.iter().map(|link| &link.slot)
+    }
+
     /// What is counted for a filter.
     pub fn watch(&self, index: usize) -> Option<&Watch> {
         self.links.get(index).map(|link| &link.watch)

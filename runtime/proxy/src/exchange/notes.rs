@@ -21,7 +21,7 @@ impl Exchange {
         });
     }
 
-    /// Whether a body that no filter watches must end all the same; wakes it when that changes.
+    /// Whether the response's body must end before its time; wakes it when that changes.
     pub fn is_told_to_close(&self, cx: &Context<'_>) -> bool {
         self.worker.with_env(|env| {
             env.view(self.key).is_some_and(|view| {
@@ -29,6 +29,16 @@ impl Exchange {
                 view.asked.close
             })
         })
+    }
+
+    /// Ends the exchange wherever it is.
+    pub fn close(&self) {
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.asked.close = true;
+                view.asked.wake();
+            }
+        });
     }
 
     pub fn set_outcome(&self, outcome: Outcome) {

@@ -1,7 +1,8 @@
 //! The way back: an upstream's response, a filter's reply or our own, through the response hooks to the client.
 
 use std::borrow::Cow;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -119,7 +120,8 @@ impl Exchange {
                 (Step::WaitWithBody, Some(pump)) => {
                     pump.open_up_to(Some(index));
                     let shown = poll_fn(|cx| pump.poll_until_released(cx, index));
-                    Box::pin(self.within_pause(index, shown)).await
+                    let shown = Box::pin(self.within_pause(index, shown));
+                    self.within_route(returning.in_flight.as_ref(), shown).await.unwrap_or_else(Step::Reply)
                 }
                 (Step::Wait | Step::WaitWithBody, _) => Box::pin(self.hold(index, Direction::Response)).await,
                 (step, _) => step,
@@ -147,7 +149,8 @@ impl Exchange {
                 view.and_then(|view| view.response.as_ref()).is_some_and(|head| is_short(&head.headers))
             })
         {
-            match Box::pin(filtered.gather(GATHER)).await {
+            let gathered = self.within_route(returning.in_flight.as_ref(), Box::pin(filtered.gather(GATHER))).await;
+            match gathered.map_err(Outcome::Reply).flatten() {
                 Ok(Some(body)) => {
                     self.set_length(body.len());
                     returning.source = if body.is_empty() { Source::Empty } else { Source::Full(body) };
@@ -161,6 +164,17 @@ impl Exchange {
             }
         }
         Ok(self.leave(returning, pump))
+    }
+
+    /// Waits for more of a response, as long as its route gives it.
+    async fn within_route<T>(
+        &self,
+        in_flight: Option<&InFlight>,
+        more: Pin<Box<impl Future<Output = T>>>,
+    ) -> Result<T, Box<Reply>> {
+        let Some(deadline) = in_flight.and_then(|in_flight| in_flight.deadline) else { return Ok(more.await) };
+        let late = |_| Box::new(Reply::failure(Failure::RouteTimeout, self.grpc));
+        tokio::time::timeout_at(deadline.into(), more).await.map_err(late)
     }
 
     fn set_length(&self, length: usize) {

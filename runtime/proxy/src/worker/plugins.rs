@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use sidegate_wasm_host::hooks::Hook;
+use sidegate_wasm_host::hooks::{Hook, HookSet};
 use sidegate_wasm_host::{Fault, FaultReason, Vm};
-use tokio::task::AbortHandle;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::Worker;
 use super::breaker::Verdict;
@@ -37,7 +38,8 @@ pub struct VmSlot {
     pub plugin: Arc<PluginUse>,
     current: RefCell<Option<VmHandle>>,
     spare: RefCell<Option<Vm<Guest>>>,
-    hooks: Cell<Hooks>,
+    /// What is called of the VM that serves.
+    hooks: Cell<HookSet>,
     /// A VM was asked for and has not come yet.
     waiting: Cell<bool>,
     /// No snapshot uses this slot any more.
@@ -52,6 +54,8 @@ pub struct VmSlot {
     /// The last exchange is gone: the root is told to finish. There is no way back.
     leaving: Cell<bool>,
     tasks: RefCell<Tasks>,
+    /// Held while a hook runs that no exchange waits for.
+    lane: Mutex<()>,
     /// Counts among those that serve its version.
     serving: RefCell<Option<Serving>>,
 }
@@ -75,29 +79,9 @@ impl Drop for Serving {
 #[derive(Default)]
 struct Tasks {
     tick: Option<AbortHandle>,
-    timers: usize,
+    timers: JoinSet<()>,
     /// gRPC calls of the VM that serves, by id.
     grpc: HashMap<u32, callouts::Open>,
-}
-
-/// Which hooks the VMs of a slot have, as bits.
-#[derive(Clone, Copy, Default)]
-struct Hooks(u32);
-
-impl Hooks {
-    fn of(vm: &Vm<Guest>) -> Self {
-        let mut hooks = 0;
-        for hook in Hook::SKIPPABLE.into_iter().chain([Hook::Delete, Hook::Tick]) {
-            if vm.has(hook) {
-                hooks |= 1 << hook as u32;
-            }
-        }
-        Self(hooks)
-    }
-
-    fn has(self, hook: Hook) -> bool {
-        self.0 & (1 << hook as u32) != 0
-    }
 }
 
 impl VmSlot {
@@ -107,7 +91,7 @@ impl VmSlot {
         series.vms.add(worker, 1);
         let mut vms = vms.into_iter();
         let current = vms.next();
-        let hooks = current.as_ref().map(Hooks::of).unwrap_or_default();
+        let hooks = current.as_ref().map(Vm::hooks).unwrap_or_default();
         let serving = Serving::new(&plugin.module);
         Rc::new(Self {
             plugin,
@@ -122,6 +106,7 @@ impl VmSlot {
             shown_contexts: Cell::new(0),
             leaving: Cell::new(false),
             tasks: RefCell::default(),
+            lane: Mutex::default(),
             serving: RefCell::new(Some(serving)),
         })
     }
@@ -255,7 +240,7 @@ impl VmSlot {
         }
         match vm {
             Ok(vm) if self.current.borrow().is_none() => {
-                self.hooks.set(Hooks::of(&vm));
+                self.hooks.set(vm.hooks());
                 *self.wishes.borrow_mut() = worker.process.wishes.of(self.plugin.spec.tag);
                 *self.current.borrow_mut() = Some(Rc::new(RefCell::new(vm)));
                 self.activate(worker);
@@ -290,6 +275,11 @@ impl VmSlot {
         !self.retired.replace(true)
     }
 
+    /// No snapshot uses it.
+    pub fn is_retired(&self) -> bool {
+        self.retired.get()
+    }
+
     /// Gives up what a retired slot does not need. One that a snapshot uses again meanwhile is left alone.
     pub fn clear(self: &Rc<Self>, worker: &Rc<Worker>) {
         if self.retired.get() {
@@ -315,20 +305,6 @@ impl VmSlot {
             && self.current.borrow().as_ref().is_some_and(|vm| !vm.borrow().is_dead())
     }
 
-    /// Ends the exchanges that are inside, and the slot with them.
-    pub fn reset(self: &Rc<Self>, worker: &Rc<Worker>) {
-        let Some(vm) = self.current().filter(|_| self.retired.get()) else { return };
-        let inside: Vec<_> = vm.borrow().streams().collect();
-        worker.with_env(|env| {
-            for key in inside {
-                if let Some(view) = env.view(key) {
-                    view.asked.close = true;
-                    view.asked.wake();
-                }
-            }
-        });
-    }
-
     /// `on_done` of the root, time for it to finish (ticks and callouts go on), `on_delete`.
     fn farewell(self: &Rc<Self>, worker: &Rc<Worker>) {
         if self.leaving.replace(true) {
@@ -346,6 +322,8 @@ impl VmSlot {
                 slot.end_tasks();
                 let _ = worker.call(&vm, |vm, env| vm.delete_root(env));
                 slot.current.take();
+                // What was ended lets go of the VM in its own time.
+                tokio::task::yield_now().await;
                 if let Ok(vm) = Rc::try_unwrap(vm) {
                     worker.free(vm.into_inner());
                 }
@@ -367,7 +345,16 @@ impl VmSlot {
         if let Some(tick) = tasks.tick.take() {
             tick.abort();
         }
+        tasks.timers.abort_all();
         tasks.grpc.clear();
+    }
+
+    /// Waits for the turn of a hook that no exchange waits for: thousands may become due together.
+    async fn turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.lane.lock().await;
+        // Sockets are looked at first, and whoever is ready by then.
+        tokio::task::yield_now().await;
+        turn
     }
 
     fn set_tick(self: &Rc<Self>, worker: &Rc<Worker>, period: Option<Duration>) {
@@ -380,8 +367,9 @@ impl VmSlot {
         let task = tokio::task::spawn_local(async move {
             loop {
                 tokio::time::sleep(period).await;
+                let _turn = slot.turn().await;
                 if let Err(fault) = worker.call(&vm, |vm, env| vm.tick(env)) {
-                    slot.faulted(&worker, &vm, &fault);
+                    slot.clone().faulted(&worker, &vm, &fault);
                     return;
                 }
                 worker.settle();
@@ -392,16 +380,17 @@ impl VmSlot {
 
     fn set_timer(self: &Rc<Self>, worker: &Rc<Worker>, id: u32, delay: Duration) {
         let Some(vm) = self.current() else { return };
-        if self.tasks.borrow().timers >= TIMERS_PER_VM {
+        let mut tasks = self.tasks.borrow_mut();
+        while tasks.timers.try_join_next().is_some() {}
+        if tasks.timers.len() >= TIMERS_PER_VM {
             // No line: a guest may ask for thousands in one hook.
             worker.with_env(|env| env.count(INTENTS_DROPPED, &self.plugin.name));
             return;
         }
-        self.tasks.borrow_mut().timers += 1;
         let (slot, worker) = (self.clone(), worker.clone());
-        tokio::task::spawn_local(async move {
+        tasks.timers.spawn_local(async move {
             tokio::time::sleep(delay).await;
-            slot.tasks.borrow_mut().timers -= 1;
+            let _turn = slot.turn().await;
             let data = id.to_le_bytes().to_vec();
             let result = worker.call(&vm, |vm, env| vm.foreign_function(env, super::foreign::TIMER_FUNCTION, data));
             slot.after(&worker, &vm, result);
@@ -409,14 +398,15 @@ impl VmSlot {
     }
 
     /// Ends a call that no exchange made.
-    fn after(self: Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle, result: Result<(), Fault>) {
+    fn after(self: &Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle, result: Result<(), Fault>) {
         match result {
             Ok(()) => worker.settle(),
-            Err(fault) => self.faulted(worker, vm, &fault),
+            Err(fault) => self.clone().faulted(worker, vm, &fault),
         }
     }
 
-    fn queue_ready(self: Rc<Self>, worker: &Rc<Worker>, queue: u32) {
+    async fn queue_ready(self: Rc<Self>, worker: &Rc<Worker>, queue: u32) {
+        let _turn = self.turn().await;
         if let Some(vm) = self.current() {
             let result = worker.call(&vm, |vm, env| vm.queue_ready(env, queue));
             self.after(worker, &vm, result);
@@ -467,7 +457,7 @@ impl Worker {
         if let Some(slot) = self.slot(tag) {
             let worker = self.clone();
             // A task of its own: the item may have come from inside a hook.
-            tokio::task::spawn_local(async move { slot.queue_ready(&worker, queue) });
+            tokio::task::spawn_local(async move { slot.queue_ready(&worker, queue).await });
         }
     }
 }

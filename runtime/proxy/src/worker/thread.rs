@@ -65,6 +65,7 @@ async fn run(start: Start) {
         slots: RefCell::default(),
         pools: Pools::default(),
         connections: RefCell::new(Slab::new()),
+        exchanges: RefCell::default(),
         held: HeldBytes::default(),
         phase: Cell::new(Phase::Serving),
         mirrors: Cell::new(0),

@@ -64,7 +64,7 @@ impl<H: Host> Vm<H> {
     }
 
     fn grpc(&mut self, host: &mut H, id: u32, brought: Brought) -> Result<(), Fault> {
-        let Self { core, exports } = self;
+        let Self { core, exports, .. } = self;
         let Brought { hook, argument, delivery, status, is_last } = brought;
         let state = core.store.data_mut();
         let waits = if is_last { state.calls.end(id, &mut state.contexts) } else { state.calls.waits(id) };

@@ -148,3 +148,20 @@ impl fmt::Display for Hook {
         f.write_str(self.as_str())
     }
 }
+
+/// Some of the hooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HookSet(u32);
+
+impl HookSet {
+    #[inline]
+    pub fn has(self, hook: Hook) -> bool {
+        self.0 & (1 << hook as u32) != 0
+    }
+}
+
+impl FromIterator<Hook> for HookSet {
+    fn from_iter<I: IntoIterator<Item = Hook>>(hooks: I) -> Self {
+        Self(hooks.into_iter().fold(0, |set, hook| set | (1 << hook as u32)))
+    }
+}

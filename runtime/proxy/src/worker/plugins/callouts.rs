@@ -27,7 +27,8 @@ impl Drop for Open {
 
 impl VmSlot {
     pub(super) fn callout(self: Rc<Self>, worker: &Rc<Worker>, id: u32, call: Callout, span: Option<Box<CalloutSpan>>) {
-        let Some(vm) = self.current() else { return };
+        // Whoever asked may end while it waits: its memory does not wait with it.
+        let Some(vm) = self.current().map(|vm| Rc::downgrade(&vm)) else { return };
         let worker = worker.clone();
         tokio::task::spawn_local(async move {
             let answer = http::send(&worker, call).await;
@@ -36,8 +37,10 @@ impl VmSlot {
                 let (collector, told) = span.end(head.map(|(_, status)| status.as_slice()));
                 worker.process.spans.send(&collector, [told]);
             }
-            let result = worker.call(&vm, |vm, env| vm.callout_response(env, id, answer));
-            self.after(&worker, &vm, result);
+            if let Some(vm) = vm.upgrade() {
+                let result = worker.call(&vm, |vm, env| vm.callout_response(env, id, answer));
+                self.after(&worker, &vm, result);
+            }
         });
     }
 
@@ -51,14 +54,14 @@ impl VmSlot {
                     Ok(message) => vm.grpc_receive(env, id, message),
                     Err(status) => vm.grpc_close(env, id, status),
                 });
-                slot.clone().after(&worker, &vm, result);
+                slot.after(&worker, &vm, result);
                 slot.ended(&vm, id);
             });
             Open { messages: None, task: task.abort_handle() }
         } else {
             let (messages, outgoing) = outgoing::channel();
             let task = tokio::task::spawn_local(async move {
-                grpc::stream(&worker, call, outgoing, |event| slot.clone().tell(&worker, &vm, id, event)).await;
+                grpc::stream(&worker, call, outgoing, |event| slot.tell(&worker, &vm, id, event)).await;
                 slot.ended(&vm, id);
             });
             Open { messages: Some(messages), task: task.abort_handle() }
@@ -77,7 +80,7 @@ impl VmSlot {
         }
     }
 
-    fn tell(self: Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle, id: u32, event: Event) {
+    fn tell(self: &Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle, id: u32, event: Event) {
         let result = worker.call(vm, |vm, env| match event {
             Event::InitialMetadata(metadata) => vm.grpc_initial_metadata(env, id, metadata),
             Event::Message(message) => vm.grpc_receive(env, id, message),
