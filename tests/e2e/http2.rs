@@ -180,7 +180,8 @@ fn pseudo_fields_in_trailers_reach_nobody() {
     }
     for request in origin.requests() {
         let raw = String::from_utf8_lossy(&request.raw);
-        assert!(!raw.contains("evil") && !raw.contains("DELETE") && !raw.contains("500"), "{raw}");
+        let told = ["evil", "DELETE", "status"].into_iter().find(|word| raw.contains(word));
+        assert_eq!(told, None, "{raw}");
     }
 }
 

@@ -34,6 +34,8 @@ const SLOTS_PER_VM: usize = 12;
 const MIN_SLOTS: usize = 256;
 /// How often the process looks whether its workers have finished.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
+/// How much lower than the workers' the priority of threads is that prepare updates and VMs: requests come first.
+const NICENESS: i32 = 5;
 
 /// Loads a configuration, and everything it names, without starting anything.
 pub fn check(path: &Path) -> Result<Problems, Problems> {
@@ -163,7 +165,10 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
     std::thread::Builder::new()
         .name("vm-maker".into())
         .stack_size(4 << 20)
-        .spawn(move || publish::serve_orders(incoming_orders, &maker_process, &maker_mailboxes))
+        .spawn(move || {
+            stand_back();
+            publish::serve_orders(incoming_orders, &maker_process, &maker_mailboxes);
+        })
         .map_err(|error| error.to_string())?;
 
     tokio::spawn(overload::watch(process.clone()));
@@ -225,6 +230,7 @@ async fn start_control(
 ) -> Result<(), String> {
     let (done, first) = oneshot::channel();
     let serve = move || {
+        stand_back();
         let started = control.begin(&beginning.texts);
         if let Some(problems) = beginning.problems.as_ref().filter(|_| started.is_ok()) {
             control.served_in_place_of(problems);
@@ -312,6 +318,11 @@ fn raise_file_limit() -> usize {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let reached = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     reached.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// Lowers the priority of this thread (on Linux it is the thread's, not the process's).
+fn stand_back() {
+    let _ = rustix::process::nice(NICENESS);
 }
 
 fn warn_of_root() {

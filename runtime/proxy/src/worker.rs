@@ -210,7 +210,8 @@ impl Worker {
         let (mut fresh, mut kept) = (Vec::new(), Vec::with_capacity(seats.len()));
         for (plugin, seat) in snapshot.plugins.iter().zip(seats) {
             let tag = plugin.spec.tag;
-            let slot = match self.slot(tag).or_else(|| self.returning(plugin)) {
+            let known = self.slot(tag).filter(|known| !known.is_leaving());
+            let slot = match known.or_else(|| self.returning(plugin)) {
                 Some(known) => {
                     known.keep();
                     // It had no VM so far, and has one now.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sidegate_wasm_host::hooks::{Hook, HookSet};
 use sidegate_wasm_host::{Fault, FaultReason, Vm};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::Worker;
@@ -55,7 +55,7 @@ pub struct VmSlot {
     leaving: Cell<bool>,
     tasks: RefCell<Tasks>,
     /// Held while a hook runs that no exchange waits for.
-    lane: Mutex<()>,
+    lane: Semaphore,
     /// Counts among those that serve its version.
     serving: RefCell<Option<Serving>>,
 }
@@ -106,7 +106,7 @@ impl VmSlot {
             shown_contexts: Cell::new(0),
             leaving: Cell::new(false),
             tasks: RefCell::default(),
-            lane: Mutex::default(),
+            lane: Semaphore::new(1),
             serving: RefCell::new(Some(serving)),
         })
     }
@@ -275,6 +275,11 @@ impl VmSlot {
         !self.retired.replace(true)
     }
 
+    /// Its root has been told that it ends: it serves no more.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
     /// No snapshot uses it.
     pub fn is_retired(&self) -> bool {
         self.retired.get()
@@ -350,8 +355,8 @@ impl VmSlot {
     }
 
     /// Waits for the turn of a hook that no exchange waits for: thousands may become due together.
-    async fn turn(&self) -> MutexGuard<'_, ()> {
-        let turn = self.lane.lock().await;
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.lane.acquire().await.ok();
         // Sockets are looked at first, and whoever is ready by then.
         tokio::task::yield_now().await;
         turn
