@@ -26,8 +26,9 @@ GET  /listeners              addresses; ?format=json
 GET  /plugins                plugins, versions, faults
 GET  /server_info            version and state
 GET  /certs                  certificates in use
-PUT  /plugins/NAME/module    serve this module in place of what the plugin's source has
+PUT  /plugins/NAME/module    serve this module in place of what the plugin's source has; ?rollout=5,50&hold=60s
 POST /plugins/NAME/rollback  serve the version before
+POST /plugins/NAME/rollout   ?action=pause, resume or abort
 PUT  /config                 serve this document in place of the configuration files
 POST /logging?level=LEVEL    how much is logged
 POST /reopen_logs            open access logs anew, after they were moved
