@@ -38,6 +38,7 @@ mod limits;
 mod messages;
 mod mirrors;
 mod operator;
+mod pages;
 mod paths;
 mod pooling;
 mod probe;
