@@ -56,6 +56,8 @@ mod route_policies;
 mod routing;
 mod setup;
 mod signed;
+#[path = "../signing.rs"]
+mod signing;
 mod slow_peers;
 mod smuggling;
 mod sources;
