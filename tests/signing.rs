@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use sidegate_tests::hex;
 
 /// The public key as a PEM file.
 pub(crate) fn pem(pair: &Ed25519KeyPair) -> String {
@@ -15,7 +16,7 @@ pub(crate) fn pem(pair: &Ed25519KeyPair) -> String {
 
 /// Statement and signature, in base64.
 pub(crate) fn sign(pair: &Ed25519KeyPair, plugin: &str, version: u64, module: &[u8]) -> (String, String) {
-    let sha256: String = digest(&SHA256, module).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hex(digest(&SHA256, module));
     let statement = serde_json::json!({"plugin": plugin, "version": version, "sha256": sha256}).to_string();
     (BASE64.encode(&statement), BASE64.encode(pair.sign(statement.as_bytes())))
 }
