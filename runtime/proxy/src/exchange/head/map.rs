@@ -73,25 +73,32 @@ trait Pseudo {
     fn set_pseudo(&mut self, name: &[u8], value: Option<&[u8]>) -> bool;
 }
 
+/// The part of [`Pseudo`] that is the same for all: where the fields are, and what is noted of them.
+macro_rules! kept_in {
+    ($map:ident) => {
+        fn fields(&self) -> &HeaderMap {
+            &self.$map
+        }
+        fn fields_mut(&mut self) -> &mut HeaderMap {
+            &mut self.$map
+        }
+        fn poison(&mut self) {
+            self.poisoned = true;
+        }
+        fn written(&mut self) -> &mut usize {
+            &mut self.written
+        }
+        fn length_hidden(&mut self) -> &mut bool {
+            &mut self.length_hidden
+        }
+        fn is_length_hidden(&self) -> bool {
+            self.length_hidden
+        }
+    };
+}
+
 impl Pseudo for RequestHead {
-    fn fields(&self) -> &HeaderMap {
-        &self.headers
-    }
-    fn fields_mut(&mut self) -> &mut HeaderMap {
-        &mut self.headers
-    }
-    fn poison(&mut self) {
-        self.poisoned = true;
-    }
-    fn written(&mut self) -> &mut usize {
-        &mut self.written
-    }
-    fn length_hidden(&mut self) -> &mut bool {
-        &mut self.length_hidden
-    }
-    fn is_length_hidden(&self) -> bool {
-        self.length_hidden
-    }
+    kept_in!(headers);
     fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         if let Some(authority) = &self.authority {
             each(b":authority", authority.as_bytes());
@@ -140,24 +147,7 @@ impl Pseudo for RequestHead {
 }
 
 impl Pseudo for ResponseHead {
-    fn fields(&self) -> &HeaderMap {
-        &self.headers
-    }
-    fn fields_mut(&mut self) -> &mut HeaderMap {
-        &mut self.headers
-    }
-    fn poison(&mut self) {
-        self.poisoned = true;
-    }
-    fn written(&mut self) -> &mut usize {
-        &mut self.written
-    }
-    fn length_hidden(&mut self) -> &mut bool {
-        &mut self.length_hidden
-    }
-    fn is_length_hidden(&self) -> bool {
-        self.length_hidden
-    }
+    kept_in!(headers);
     fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         if let Some(status) = &self.status {
             each(b":status", status.as_str().as_bytes());
@@ -178,24 +168,7 @@ impl Pseudo for ResponseHead {
 }
 
 impl Pseudo for Trailers {
-    fn fields(&self) -> &HeaderMap {
-        &self.fields
-    }
-    fn fields_mut(&mut self) -> &mut HeaderMap {
-        &mut self.fields
-    }
-    fn poison(&mut self) {
-        self.poisoned = true;
-    }
-    fn written(&mut self) -> &mut usize {
-        &mut self.written
-    }
-    fn length_hidden(&mut self) -> &mut bool {
-        &mut self.length_hidden
-    }
-    fn is_length_hidden(&self) -> bool {
-        self.length_hidden
-    }
+    kept_in!(fields);
     fn pseudo(&self, _each: &mut dyn FnMut(&[u8], &[u8])) {}
     fn pseudo_value(&self, name: &[u8]) -> Option<Option<&[u8]>> {
         name.starts_with(b":").then_some(None)
