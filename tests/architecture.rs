@@ -10,6 +10,8 @@
 
 #[path = "architecture/manifest.rs"]
 mod manifest;
+#[path = "architecture/pages.rs"]
+mod pages;
 #[path = "architecture/repository.rs"]
 mod repository;
 #[path = "architecture/source.rs"]
@@ -189,6 +191,42 @@ fn the_repository_speaks_of_itself_only() {
     let broken: Vec<String> =
         text_files().iter().flat_map(|file| foreign.iter().flat_map(|word| file.raw_lines_with(word))).collect();
     holds("no path of a machine, no number of a tracker", &broken);
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    holds("a page links to files and headings that are there", &pages::broken_links());
+}
+
+#[test]
+fn every_page_can_be_found() {
+    let index = std::fs::read_to_string(repository::root().join("docs/README.md")).unwrap();
+    let pages = text_files().into_iter().filter(Source::is_page);
+    let is_missing = |path: &&str| path.strip_prefix("docs/").is_some_and(|page| !index.contains(&format!("({page})")));
+    let paths: Vec<String> = pages.map(|page| page.path().to_owned()).filter(|path| path != "docs/README.md").collect();
+    let missing: Vec<String> = paths.iter().map(String::as_str).filter(is_missing).map(str::to_owned).collect();
+    holds("docs/README.md lists every page of docs", &missing);
+}
+
+#[test]
+fn every_name_of_ours_is_explained() {
+    let mut explained = pages::names_on("docs/metrics.md");
+    explained.append(&mut pages::names_on("docs/foreign-functions.md"));
+    let names = pages::names_in_code(&[
+        "runtime/proxy/src",
+        "filters/auth/src",
+        "filters/fault/src",
+        "filters/ratelimit/src",
+        "filters/router/src",
+        "filters/telemetry/src",
+    ]);
+    let unknown = names.iter().filter(|(name, _)| !explained.contains(name)).map(|(name, at)| format!("{at} ({name})"));
+    holds(
+        "metrics and foreign functions stand in docs/metrics.md or docs/foreign-functions.md",
+        &unknown.collect::<Vec<_>>(),
+    );
+    let stale = explained.iter().filter(|page| !names.iter().any(|(name, _)| name == *page));
+    holds("what these pages explain is in the code", &stale.cloned().collect::<Vec<_>>());
 }
 
 /// Dependencies on crates of ours that are not in the list.

@@ -33,6 +33,8 @@
 //! assert_eq!(filter.get("/secret").run().status(), 401);
 //! ```
 
+pub mod code;
+
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::source::Source;
 
-/// Folders that hold nothing of ours.
+/// What holds nothing of ours; `.git` is a file where the repository is a second work tree.
 const SKIPPED: [&str; 3] = ["target", ".git", "node_modules"];
 /// Endings of files that people read.
 const TEXT: [&str; 6] = ["rs", "md", "toml", "yaml", "yml", "sh"];
@@ -48,12 +48,9 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     entries.sort();
     for path in entries {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() {
-            if !SKIPPED.contains(&name.as_str()) {
-                walk(&path, found);
-            }
-        } else {
-            found.push(path);
+        if SKIPPED.contains(&name.as_str()) {
+            continue;
         }
+        if path.is_dir() { walk(&path, found) } else { found.push(path) }
     }
 }

@@ -37,6 +37,15 @@ impl Source {
         Self { path, raw, code }
     }
 
+    /// Relative to the repository.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn is_page(&self) -> bool {
+        self.path.ends_with(".md")
+    }
+
     /// `file:line`.
     pub(crate) fn at(&self, line: usize) -> String {
         format!("{}:{line}", self.path)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sidegate_tests::output::Output;
 use sidegate_tests::port::FreePort;
 use sidegate_tests::sidegate::binary;
-use sidegate_tests::{Client, Origin, eventually};
+use sidegate_tests::{Client, Origin, eventually, traffic};
 use tempfile::TempDir;
 
 use crate::guest::guest;
@@ -124,15 +124,6 @@ fn text(origin: &Origin, inbound: &FreePort, probe: &FreePort, admin: &FreePort,
     )
 }
 
-/// Tells a thread of a scope to stop when the scope's own work is over, however it ends.
-struct Stopping<'a>(&'a AtomicBool);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 fn stamping(value: &str) -> Vec<u8> {
     guest(&[("response_headers", &format!("(drop (call $add_header #2 <x-module> <{value}>))"))])
 }
@@ -148,19 +139,17 @@ fn edited_config_maps_take_effect_in_a_container_that_may_do_nothing() {
     let inbound = container.inbound.address();
     let served = || Client::get_once(inbound, "/").ok()?.header("x-module").map(str::to_owned);
     assert_eq!(served().as_deref(), Some("0"));
-    let (stop, lost) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        // Also when an assertion fails: the client would go on for ever.
-        let _stopping = Stopping(&stop);
-        scope.spawn(|| {
-            let mut client = Client::connect(inbound).unwrap();
-            while !stop.load(Ordering::SeqCst) {
-                if client.get("/").map(|answer| answer.status).ok() != Some(200) {
-                    lost.fetch_add(1, Ordering::SeqCst);
-                    client = Client::connect(inbound).unwrap();
-                }
+    let lost = AtomicUsize::new(0);
+    let client = |stop: &AtomicBool| {
+        let mut client = Client::connect(inbound).unwrap();
+        while !stop.load(Ordering::SeqCst) {
+            if client.get("/").map(|answer| answer.status).ok() != Some(200) {
+                lost.fetch_add(1, Ordering::SeqCst);
+                client = Client::connect(inbound).unwrap();
             }
-        });
+        }
+    };
+    traffic::beside(1, client, || {
         for round in 1..=10 {
             let wanted = round.to_string();
             container.modules.publish(&[("guest.wasm", &stamping(&wanted))]);

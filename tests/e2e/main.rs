@@ -38,6 +38,7 @@ mod limits;
 mod messages;
 mod mirrors;
 mod operator;
+mod pages;
 mod paths;
 mod pooling;
 mod probe;
@@ -55,6 +56,8 @@ mod route_policies;
 mod routing;
 mod setup;
 mod signed;
+#[path = "../signing.rs"]
+mod signing;
 mod slow_peers;
 mod smuggling;
 mod sources;

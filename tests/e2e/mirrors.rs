@@ -7,27 +7,15 @@ use std::time::{Duration, Instant};
 use sidegate_tests::port::FreePort;
 use sidegate_tests::{Answer, Gate, Origin, Request, Sidegate, eventually};
 
-use crate::setup::standard_filters;
+use crate::setup::{routed, with_clusters};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A proxy whose one route goes to `app` with these mirror keys.
 fn start(mirror: &str, app: &Origin, copy: SocketAddr) -> Sidegate {
-    Sidegate::start(&format!(
-        "{}\
-workers: 1
-listeners:
-- name: inbound
-  address: $inbound
-  filters:
-  - plugin: router
-    config: {{virtualServices: [{{hosts: [\"*\"], http: [{{route: [{{destination: {{host: app}}}}], {mirror}}}]}}]}}
-clusters:
-- {{name: app, endpoints: [{{address: \"{app}\"}}]}}
-- {{name: copy, endpoints: [{{address: \"{copy}\"}}], subsets: [{{name: all, labels: {{}}}}]}}
-",
-        standard_filters()
-    ))
+    let route = format!("{{route: [{{destination: {{host: app}}}}], {mirror}}}");
+    let copy = format!("{{name: copy, endpoints: [{{address: \"{copy}\"}}], subsets: [{{name: all, labels: {{}}}}]}}");
+    Sidegate::configured(&with_clusters(&routed("", app, &route), &copy)).with_workers(1).start()
 }
 
 fn echo() -> Origin {

@@ -3,7 +3,7 @@
 use sidegate_tests::h2::Http2Client;
 use sidegate_tests::{Origin, Request, Sidegate};
 
-use crate::setup::{fine, standard_filters};
+use crate::setup::{fine, routed};
 
 /// Spellings that some server somewhere takes for `/admin`.
 pub(crate) const SPELLINGS: [&str; 24] = [
@@ -103,23 +103,7 @@ fn without_normalization_rules_and_upstream_see_the_path_as_it_came() {
 }
 
 fn denying_admin(origin: &Origin, normalization: &str) -> Sidegate {
-    Sidegate::start(&format!(
-        "{}\
-listeners:
-- name: inbound
-  address: $inbound
-  pathNormalization: {normalization}
-  filters:
-  - plugin: router
-    config:
-      virtualServices:
-      - hosts: [\"*\"]
-        http:
-        - match: [{{uri: {{prefix: /admin}}}}]
-          directResponse: {{status: 403}}
-        - route: [{{destination: {{host: app}}}}]
-clusters: [{{name: app, endpoints: [{{address: \"{origin}\"}}]}}]
-",
-        standard_filters()
-    ))
+    let routes =
+        "{match: [{uri: {prefix: /admin}}], directResponse: {status: 403}}, {route: [{destination: {host: app}}]}";
+    Sidegate::start(&routed(&format!(", pathNormalization: {normalization}"), origin, routes))
 }

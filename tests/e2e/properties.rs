@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sidegate_tests::{Answer, Origin, Request, Sidegate};
+use sidegate_tests::{Answer, Origin, Request, Sidegate, hex};
 
 use crate::guest::guest_with;
 use crate::setup::config;
@@ -186,11 +186,10 @@ fn every_property_in_every_phase() {
 }
 
 fn matches(expected: Seen, seen: &str) -> bool {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     match (expected, seen.split_once(':')) {
         (Answers(status), Some((found, ""))) => found == status.to_string(),
         (Text(text), Some(("0", value))) => value == hex(text.as_bytes()),
-        (Int(number), Some(("0", value))) => value == hex(&number.to_le_bytes()),
+        (Int(number), Some(("0", value))) => value == hex(number.to_le_bytes()),
         (Hex(bytes), Some(("0", value))) => value == bytes,
         (Number, Some(("0", value))) => value.len() == 16,
         (Any, Some(("0", value))) => !value.is_empty(),

@@ -5,22 +5,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sidegate_tests::port::FreePort;
 use sidegate_tests::{Answer, Origin, Request, Sidegate};
 
+use crate::setup::router;
+
 /// One route to all of `endpoints`, with `retries` as the router writes them.
 fn config(retries: &str, endpoints: &[String]) -> String {
     let endpoints: Vec<_> = endpoints.iter().map(|address| format!("{{address: \"{address}\"}}")).collect();
     let endpoints = endpoints.join(", ");
+    let router = router("*", &format!("{{route: [{{destination: {{host: app}}}}]{retries}}}"));
     format!(
-        r#"
-workers: 1
-listeners:
-- name: inbound
-  address: $inbound
-  filters:
-  - plugin: router
-    config: {{virtualServices: [{{hosts: ["*"], http: [{{route: [{{destination: {{host: app}}}}]{retries}}}]}}]}}
-clusters:
-- {{name: app, endpoints: [{endpoints}], trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}}}}}
-"#
+        "workers: 1\n\
+         listeners: [{{name: inbound, address: $inbound, filters: [{router}]}}]\n\
+         clusters: [{{name: app, endpoints: [{endpoints}], trafficPolicy: {{loadBalancer: {{simple: ROUND_ROBIN}}}}}}]\n"
     )
 }
 

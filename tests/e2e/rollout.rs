@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use sidegate_tests::{Request, Sidegate, eventually};
+use sidegate_tests::{Request, Sidegate, eventually, traffic};
 
 use crate::guest::{module, times};
 use crate::operator::{TOKEN, change, json, plugin, serves, stamp, stamped};
@@ -45,33 +45,20 @@ fn version(sidegate: &Sidegate, digest: &Value) -> Value {
 
 /// Sends requests from several clients while `work` goes on; how many answers carried which stamp (or status).
 fn under_traffic(sidegate: &Sidegate, work: impl FnOnce()) -> HashMap<String, usize> {
-    let (stop, counts) = (AtomicBool::new(false), Mutex::new(HashMap::new()));
-    std::thread::scope(|scope| {
-        let _stopping = Stopping(&stop);
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let mut client = sidegate.connect();
-                while !stop.load(Ordering::SeqCst) {
-                    let seen = match client.get("/") {
-                        Ok(answer) if answer.status == 200 => answer.header("x-gen").unwrap_or("none").to_owned(),
-                        Ok(answer) => answer.status.to_string(),
-                        Err(error) => error.to_string(),
-                    };
-                    *counts.lock().unwrap().entry(seen).or_insert(0) += 1;
-                }
-            });
+    let counts = Mutex::new(HashMap::new());
+    let client = |stop: &AtomicBool| {
+        let mut client = sidegate.connect();
+        while !stop.load(Ordering::SeqCst) {
+            let seen = match client.get("/") {
+                Ok(answer) if answer.status == 200 => answer.header("x-gen").unwrap_or("none").to_owned(),
+                Ok(answer) => answer.status.to_string(),
+                Err(error) => error.to_string(),
+            };
+            *counts.lock().unwrap().entry(seen).or_insert(0) += 1;
         }
-        work();
-    });
+    };
+    traffic::beside(4, client, work);
     counts.into_inner().unwrap()
-}
-
-struct Stopping<'a>(&'a AtomicBool);
-
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 /// Waits until the version from this push is in this state.

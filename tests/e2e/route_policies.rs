@@ -2,29 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use sidegate_tests::{Request, Sidegate};
+use sidegate_tests::{Origin, Request, Sidegate};
 
-use crate::setup::{fine, standard_filters};
+use crate::setup::{fine, logged, router, with_filter};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn start(http: &str) -> (Sidegate, sidegate_tests::Origin) {
+fn start(http: &str) -> (Sidegate, Origin) {
     let origin = fine();
-    let sidegate = Sidegate::start(&format!(
-        "{}\
-listeners:
-- name: inbound
-  address: $inbound
-  filters:
-  - plugin: telemetry
-    config: {{accessLogging: [{{format: \"%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %REQ(:PATH)%\\n\"}}]}}
-  - plugin: router
-    config: {{virtualServices: [{{hosts: [\"*\"], http: [{http}]}}]}}
-clusters: [{{name: app, endpoints: [{{address: \"{origin}\"}}]}}]
-",
-        standard_filters()
-    ));
-    (sidegate, origin)
+    let text = with_filter(&logged("", &origin, ""), &router("*", http), "");
+    (Sidegate::start(&text), origin)
 }
 
 #[test]
@@ -40,11 +27,11 @@ fn a_delay_holds_and_an_abort_ends_and_the_log_says_so() {
     let begun = Instant::now();
     assert_eq!(sidegate.get("/slow").text(), "fine");
     assert!(begun.elapsed() >= Duration::from_millis(700));
-    assert_eq!(log("/slow"), "200 DI via_upstream /slow");
+    assert_eq!(log("/slow"), "200 DI via_upstream GET /slow");
 
     let answer = sidegate.get("/broken");
     assert_eq!((answer.status, answer.text().into_owned()), (418, "fault filter abort".to_owned()));
-    assert_eq!(log("/broken"), "418 FI fault_filter_abort /broken");
+    assert_eq!(log("/broken"), "418 FI fault_filter_abort GET /broken");
 
     assert_eq!(sidegate.get("/grpc").status, 404);
     let call = Request::post("/grpc/Call", "").with_header("content-type", "application/grpc");

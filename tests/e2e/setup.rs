@@ -33,10 +33,26 @@ pub(crate) fn logged(listener: &str, upstream: impl Display, cluster: &str) -> S
 }
 
 /// One of these configurations with a filter at the front of its chain, and further clusters, written as
-/// `{name: x, ...}`.
+/// `{name: x, ...}`; none if this is empty.
 pub(crate) fn with_filter(logged: &str, filter: &str, clusters: &str) -> String {
     let text = logged.replace("filters: [", &format!("filters: [{filter}, "));
+    if clusters.is_empty() { text } else { with_clusters(&text, clusters) }
+}
+
+/// The same with further clusters only.
+pub(crate) fn with_clusters(text: &str, clusters: &str) -> String {
     text.replace("clusters: [", &format!("clusters: [{clusters}, "))
+}
+
+/// One listener with the router alone, with these routes for every host, before one cluster; the listener may have
+/// further keys.
+pub(crate) fn routed(listener: &str, upstream: impl Display, http: &str) -> String {
+    standard_filters() + &config(&format!("{listener}, filters: [{}]", router("*", http)), upstream, "")
+}
+
+/// The filter `router` with these routes for a host, as they stand in `http`.
+pub(crate) fn router(host: &str, http: &str) -> String {
+    format!("{{plugin: router, config: {{virtualServices: [{{hosts: [\"{host}\"], http: [{http}]}}]}}}}")
 }
 
 /// What a configuration with standard filters begins with: a folder in which compiled code outlives one proxy.

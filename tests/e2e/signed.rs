@@ -3,34 +3,18 @@
 use std::fs;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use aws_lc_rs::signature::Ed25519KeyPair;
 use sidegate_tests::{Response, Sidegate, eventually};
 
 use crate::operator::{change, config, json, plugin, push, serves, stamp, stamped};
 use crate::setup::fine;
+use crate::signing::{self, pem, sign};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const KEY: &str = ", signature: {publicKey: key.pem}";
 
-fn pem(pair: &Ed25519KeyPair) -> String {
-    let prefix = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-    let der = [&prefix, pair.public_key().as_ref()].concat();
-    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64.encode(der))
-}
-
-/// Statement and signature, in base64.
-fn sign(pair: &Ed25519KeyPair, plugin: &str, version: u64, module: &[u8]) -> (String, String) {
-    let sha256: String = digest(&SHA256, module).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    let statement = serde_json::json!({"plugin": plugin, "version": version, "sha256": sha256}).to_string();
-    (BASE64.encode(&statement), BASE64.encode(pair.sign(statement.as_bytes())))
-}
-
 fn file(pair: &Ed25519KeyPair, version: u64, module: &[u8]) -> String {
-    let (statement, signature) = sign(pair, "stamp", version, module);
-    format!("{statement}\n{signature}\n")
+    signing::file(pair, "stamp", version, module)
 }
 
 fn push_signed(sidegate: &Sidegate, query: &str, module: &[u8], (statement, signature): (String, String)) -> Response {

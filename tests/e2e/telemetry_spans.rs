@@ -5,7 +5,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
-use sidegate_tests::{Answer, Origin, Request, Sidegate, eventually};
+use sidegate_tests::{Answer, Origin, Request, Sidegate, eventually, hex};
 
 use crate::collector::{self, attribute, spans};
 use crate::guest::guest;
@@ -203,8 +203,4 @@ fn spans_are_dropped_and_counted_when_the_collector_is_away() {
     assert_eq!(sidegate.get("/").status, 200);
     assert_eq!(sidegate.metric("envoy_tracing_opentelemetry_spans_dropped", &[], |dropped| dropped >= 2.0), 2.0);
     assert!(sidegate.log().line_with("spans were dropped", PATIENCE).is_some());
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,7 +9,7 @@ use sidegate_tests::port::FreePort;
 use sidegate_tests::{Answer, Client, Origin, Request, Sidegate};
 
 use crate::guest::guest;
-use crate::setup::{logged, plain};
+use crate::setup::{logged, plain, routed};
 
 /// How long a line of the access log may take to appear.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -201,18 +201,8 @@ fn a_silent_upstream_is_504_after_the_route_timeout() {
     let gate = sidegate_tests::Gate::closed();
     let held = gate.clone();
     let origin = Origin::answering(move |_| Answer::ok("late").when(&held));
-    let sidegate = Sidegate::start(&format!(
-        "{}\
-listeners:
-- name: inbound
-  address: $inbound
-  filters:
-  - plugin: router
-    config: {{virtualServices: [{{hosts: [\"*\"], http: [{{timeout: 300ms, route: [{{destination: {{host: app}}}}]}}]}}]}}
-clusters: [{{name: app, endpoints: [{{address: \"{origin}\"}}]}}]
-",
-        crate::setup::standard_filters()
-    ));
+    let route = "{timeout: 300ms, route: [{destination: {host: app}}]}";
+    let sidegate = Sidegate::start(&routed("", &origin, route));
     assert_eq!(sidegate.get("/").status, 504);
     gate.open();
     assert_eq!(Client::get_once(sidegate.address("inbound"), "/").unwrap().status, 200);

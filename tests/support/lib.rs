@@ -20,6 +20,7 @@ pub mod client;
 pub mod eventually;
 #[cfg(feature = "http2")]
 pub mod h2;
+mod hex;
 pub mod message;
 pub mod origin;
 pub mod output;
@@ -33,6 +34,7 @@ mod wire;
 
 pub use client::Client;
 pub use eventually::eventually;
+pub use hex::hex;
 pub use message::{Headers, Request, Response};
 pub use origin::{Answer, Gate, Origin};
 pub use sidegate::Sidegate;

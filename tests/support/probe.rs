@@ -20,7 +20,7 @@ mod script;
 
 pub use calls::{Abi, CALLS, Call, call};
 pub use guest::module;
-pub use script::{Report, Script, to_hex};
+pub use script::{Report, Script};
 
 /// The hooks of the probe, in the order of an exchange's life. The end of a body has a phase of its own, so that it
 /// does not matter in how many pieces a host shows the rest.

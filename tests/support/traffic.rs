@@ -94,7 +94,9 @@ pub fn during<R>(address: SocketAddr, load: &Load, generations: &Generations, wo
                 }));
             }
         }
-        let done = Stopping(&stop, work).run();
+        let stopping = Stopping(&stop);
+        let done = work();
+        drop(stopping);
         let mut report = Report::default();
         for client in clients {
             match client.join() {
@@ -106,19 +108,24 @@ pub fn during<R>(address: SocketAddr, load: &Load, generations: &Generations, wo
     })
 }
 
-/// Ends the clients when the work has ended, also by a panic.
-struct Stopping<'a, W>(&'a AtomicBool, W);
-
-impl<R, W: FnOnce() -> R> Stopping<'_, W> {
-    fn run(self) -> R {
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::SeqCst);
-            }
+/// Does work with so many clients beside it. Each gets a flag that says when the work has ended, also by a panic.
+pub fn beside<R>(clients: usize, client: impl Fn(&AtomicBool) + Sync, work: impl FnOnce() -> R) -> R {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| client(&stop));
         }
-        let _stop = Stop(self.0);
-        (self.1)()
+        let _stopping = Stopping(&stop);
+        work()
+    })
+}
+
+/// Ends the clients when it is dropped: they would go on for ever behind a failed assertion.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 

@@ -3,13 +3,13 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use sidegate_sdk::grpc::code;
 use sidegate_sdk::matching::{HttpMatchRequest, Matcher};
 use sidegate_sdk::{Setup, parse_duration};
 
 use crate::config::{self, FaultConfig, Percent};
 use crate::percentage::Percentage;
 use crate::policy::{Abort, Policy, Rule};
-use crate::status;
 
 /// The default of `limits.pause` of this plugin: a longer delay most likely ends with 504.
 const USUAL_PAUSE: Duration = Duration::from_secs(600);
@@ -97,8 +97,8 @@ fn abort(written: &config::Abort, pointer: &str, setup: &mut Setup) -> (Abort, P
             }
             Abort::Http(status)
         }
-        (None, Some(name)) => Abort::Grpc(status::code_of(name).unwrap_or_else(|| {
-            let names: Vec<&str> = status::names().collect();
+        (None, Some(name)) => Abort::Grpc(code::of(name).unwrap_or_else(|| {
+            let names: Vec<&str> = code::names().collect();
             setup.error(
                 format!("{pointer}/grpcStatus"),
                 format!("`{name}` is no gRPC status; write one of {}", names.join(", ")),

@@ -3,11 +3,11 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use sidegate_sdk::grpc::code;
 use sidegate_sdk::matching::RequestView;
 
 use crate::percentage::Percentage;
 use crate::policy::Abort;
-use crate::status::http_status_of;
 
 /// What the headers of a request ask for.
 pub(crate) struct Wishes {
@@ -30,7 +30,7 @@ impl Wishes {
         let http = number("x-envoy-fault-abort-request").and_then(|status| u16::try_from(status).ok());
         let grpc = number("x-envoy-fault-abort-grpc-request").and_then(|code| u8::try_from(code).ok());
         let http = http.filter(|status| (200..600).contains(status)).map(Abort::Http);
-        let grpc = grpc.filter(|code| http_status_of(*code).is_some()).map(Abort::Grpc);
+        let grpc = grpc.filter(|code| code::http_status(*code).is_some()).map(Abort::Grpc);
         let rate =
             number("x-envoy-fault-throughput-response").and_then(|kib| NonZeroU64::new(kib.saturating_mul(1024)));
         Self {

@@ -11,8 +11,8 @@ mod headers;
 mod occurrences;
 pub mod percentage;
 pub mod policy;
-mod status;
 
+use sidegate_sdk::grpc::code;
 use sidegate_sdk::{Filter, LogView, Next, Random, Request, Response, Result, Setup, debug, filter, properties, sleep};
 
 use crate::config::FaultConfig;
@@ -75,7 +75,7 @@ impl Abort {
     fn reply(self) -> Response {
         let reply = match self {
             Self::Http(status) => Response::new(status),
-            Self::Grpc(code) => Response::new(status::http_status_of(code).unwrap_or(500)).grpc_status(code),
+            Self::Grpc(code) => Response::new(code::http_status(code).unwrap_or(500)).grpc_status(code),
         };
         reply.body("fault filter abort").details("fault_filter_abort")
     }

@@ -2,32 +2,12 @@
 
 use std::time::Duration;
 
+use sidegate_sdk::grpc::code;
 use sidegate_sdk::{Random, Response, Setup};
 
 use crate::config::{Fault, FaultAbort, FaultDelay};
 use crate::duration;
 use crate::share::Share;
-
-/// Names of gRPC statuses by number, each with the HTTP status that a client without gRPC gets.
-const GRPC: [(&str, u16); 17] = [
-    ("OK", 200),
-    ("CANCELLED", 499),
-    ("UNKNOWN", 500),
-    ("INVALID_ARGUMENT", 400),
-    ("DEADLINE_EXCEEDED", 504),
-    ("NOT_FOUND", 404),
-    ("ALREADY_EXISTS", 409),
-    ("PERMISSION_DENIED", 403),
-    ("RESOURCE_EXHAUSTED", 429),
-    ("FAILED_PRECONDITION", 400),
-    ("ABORTED", 409),
-    ("OUT_OF_RANGE", 400),
-    ("UNIMPLEMENTED", 501),
-    ("INTERNAL", 500),
-    ("UNAVAILABLE", 503),
-    ("DATA_LOSS", 500),
-    ("UNAUTHENTICATED", 401),
-];
 
 #[derive(Debug)]
 pub(crate) struct Faults {
@@ -121,7 +101,8 @@ fn compile_abort(written: &FaultAbort, pointer: &str, setup: &mut Setup) -> Opti
             return None;
         }
         (None, Some(name)) => {
-            let Some((number, (_, status))) = (0_u8..).zip(GRPC).find(|(_, (known, _))| *known == name) else {
+            let found = code::of(name).and_then(|number| Some((number, code::http_status(number)?)));
+            let Some((number, status)) = found else {
                 setup.error(format!("{pointer}/grpcStatus"), format!("`{name}` is no gRPC status; write UNAVAILABLE"));
                 return None;
             };

@@ -1,21 +1,13 @@
 //! Virtual services that leave routes to others.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may fail it")]
 
+#[path = "support/services.rs"]
+mod services;
+
 use router::Router;
-use serde_json::{Value, json};
-use sidegate_sdk::testing::{Filter, Host, Outcome};
-
-fn table(services: Value) -> Filter<Router> {
-    Filter::configure(&json!({"virtualServices": services}).to_string()).unwrap()
-}
-
-fn to(cluster: &str) -> Value {
-    json!([{"destination": {"host": cluster}}])
-}
-
-fn cluster(outcome: &Outcome) -> String {
-    outcome.property("sidegate.upstream.cluster").unwrap_or_default()
-}
+use serde_json::json;
+use services::{cluster, table, to};
+use sidegate_sdk::testing::{Filter, Host};
 
 #[test]
 fn matches_of_both_have_to_hold_and_the_delegate_s_words_win() {

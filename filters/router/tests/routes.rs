@@ -1,24 +1,16 @@
 //! Routes as a user writes them and what becomes of requests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of a test may fail it")]
 
+#[path = "support/services.rs"]
+mod services;
+
 use router::Router;
 use serde_json::{Value, json};
-use sidegate_sdk::testing::{Filter, Host, Outcome};
+use services::{cluster, table, to};
+use sidegate_sdk::testing::{Filter, Host};
 
 fn routes(http: Value) -> Filter<Router> {
     table(json!([{"hosts": ["*"], "http": http}]))
-}
-
-fn table(services: Value) -> Filter<Router> {
-    Filter::configure(&json!({"virtualServices": services}).to_string()).unwrap()
-}
-
-fn to(cluster: &str) -> Value {
-    json!([{"destination": {"host": cluster}}])
-}
-
-fn cluster(outcome: &Outcome) -> String {
-    outcome.property("sidegate.upstream.cluster").unwrap_or_default()
 }
 
 #[test]

@@ -1,17 +1,14 @@
 //! Which virtual services and matches are for this proxy, and what their routes count.
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may fail it")]
 
+#[allow(dead_code, reason = "shared by several tests")]
+#[path = "support/services.rs"]
+mod services;
+
 use router::Router;
 use serde_json::{Value, json};
-use sidegate_sdk::testing::{Filter, Host, Outcome};
-
-fn to(cluster: &str) -> Value {
-    json!([{"destination": {"host": cluster}}])
-}
-
-fn cluster(outcome: &Outcome) -> String {
-    outcome.property("sidegate.upstream.cluster").unwrap_or_default()
-}
+use services::{cluster, to};
+use sidegate_sdk::testing::{Filter, Host};
 
 fn on(gateways: Option<&str>, services: Value) -> Filter<Router> {
     let host = match gateways {

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod calendar;
 pub mod cli;
 pub mod control;
 pub mod downstream;

@@ -3,6 +3,7 @@
 use super::calls::{CALLS, call};
 use super::guest::{OUT, PROGRAM, SPECIALS, STEP_BYTES, WORD};
 use super::phase;
+use crate::hex;
 
 /// Steps in order; the probe does those of a phase whenever its hook is called.
 #[derive(Clone, Debug, Default)]
@@ -108,7 +109,7 @@ impl Script {
             bytes.resize(start + STEP_BYTES as usize, 0);
         }
         bytes.extend(&self.data);
-        to_hex(&bytes)
+        hex(&bytes)
     }
 
     fn values(&mut self, token: &str) -> Vec<Value> {
@@ -219,11 +220,6 @@ fn serialized(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Two lower-case digits a byte.
-pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,8 +232,8 @@ mod tests {
             .on("done", "proxy_set_header_map_pairs 0 [:path=/|x=]");
         let config = script.to_config();
         assert!(config.starts_with("03000000"));
-        assert!(config.ends_with(&to_hex(b":path\0/\0x\0\0")), "{config}");
-        assert!(config.contains(&to_hex(b"a b\0\xff")), "{config}");
+        assert!(config.ends_with(&hex(b":path\0/\0x\0\0")), "{config}");
+        assert!(config.contains(&hex(b"a b\0\xff")), "{config}");
         assert!(config.contains("04000000feffffffffffffff"), "{config}");
         assert_eq!(script.text(1), "tick: proxy_increment_metric 4 -2");
     }

@@ -124,7 +124,7 @@ impl Read for PluginUrl {
     }
 
     fn schema(_: &mut SchemaGenerator) -> Json {
-        json!({"type": "string", "pattern": "^(builtin|file|http|https|oci):.+"})
+        json!({"type": "string", "pattern": "^(builtin|file|http|https):.+"})
     }
 }
 

@@ -148,6 +148,9 @@ impl Admin {
     fn read(&self, path: &str, query: &str) -> Answer {
         let status = &self.status;
         let wants_json = query.split('&').any(|pair| pair == "format=json");
+        if matches!(path, "/stats" | "/stats/prometheus" | "/metrics") {
+            status.refresh();
+        }
         match path {
             "/ready" => {
                 let (ready, word) = status.readiness();
@@ -172,7 +175,6 @@ impl Admin {
     }
 
     fn prometheus(&self) -> Answer {
-        self.status.refresh();
         let mut answer = text(StatusCode::OK, &prometheus::render(&self.status.process.metrics));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         answer.headers_mut().insert(header::CONTENT_TYPE, kind);

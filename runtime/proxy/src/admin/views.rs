@@ -19,20 +19,24 @@ use crate::worker::env::CPU_SECONDS;
 pub(super) const HELP: &str = "\
 GET  /ready                  200 LIVE, or 503 with the reason
 GET  /stats                  metrics as text; ?format=json, ?format=prometheus
-GET  /stats/prometheus       metrics for Prometheus (also /metrics)
+GET  /stats/prometheus       metrics for Prometheus
+GET  /metrics                the same
 GET  /config_dump            what is configured, secrets left out
 GET  /clusters               endpoints and their load; ?format=json
 GET  /listeners              addresses; ?format=json
 GET  /plugins                plugins, versions, faults
 GET  /server_info            version and state
 GET  /certs                  certificates in use
-PUT  /plugins/NAME/module    serve this module in place of what the plugin's source has
+GET  /help                   this
+PUT  /plugins/NAME/module    serve this module in place of what the plugin's source has; ?rollout=5,50&hold=60s
 POST /plugins/NAME/rollback  serve the version before
+POST /plugins/NAME/rollout   ?action=pause, resume or abort
 PUT  /config                 serve this document in place of the configuration files
-POST /logging?level=LEVEL    how much is logged
+POST /logging                how much is logged; ?level=LEVEL
 POST /reopen_logs            open access logs anew, after they were moved
 POST /drain_listeners        close inbound listeners; ?graceful tells clients first
-POST /healthcheck/fail, /healthcheck/ok
+POST /healthcheck/fail       /ready says DRAINING
+POST /healthcheck/ok         it does not any more
 POST /quitquitquit           exit
 ";
 

@@ -4,6 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use sidegate_wasm_host::StreamKey;
 
@@ -20,6 +23,13 @@ pub const METADATA_ID: HeaderName = HeaderName::from_static("x-envoy-peer-metada
 const MAX_BYTES: usize = 4 << 10;
 /// Bytes of one value: the longest label of Kubernetes has 63, a name 253.
 const MAX_VALUE: usize = 253;
+/// What is written has padding; what is read may lack it, as other proxies write it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
 /// Peers that a worker remembers; with more it begins anew.
 const MAX_PEERS: usize = 512;
 
@@ -62,7 +72,7 @@ impl Peer {
         if encoded.len() > MAX_BYTES {
             return None;
         }
-        let bytes = base64_decode(encoded)?;
+        let bytes = BASE64.decode(encoded.trim_ascii_end()).ok()?;
         let mut text = String::new();
         let mut add = |key: &str, value: &str| {
             let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b',' | b'='));
@@ -210,40 +220,8 @@ fn own(node: &Node) -> Option<Introduction> {
     if told.is_empty() {
         return None;
     }
-    let metadata = HeaderValue::try_from(base64_encode(&protobuf::json_struct(&told))).ok();
+    let metadata = HeaderValue::try_from(BASE64.encode(protobuf::json_struct(&told))).ok();
     Some(Introduction { id: HeaderValue::try_from(&node.id).ok().filter(|id| !id.is_empty()), metadata })
-}
-
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-//= RFC 4648 section 4
-fn base64_encode(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = DIGITS.get((group >> (18 - 6 * place)) as usize & 63).copied().unwrap_or(b'A');
-            out.push(if place <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
-}
-
-fn base64_decode(text: &[u8]) -> Option<Vec<u8>> {
-    let digits = text.trim_ascii_end();
-    let digits = digits.strip_suffix(b"==").or_else(|| digits.strip_suffix(b"=")).unwrap_or(digits);
-    let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    for chunk in digits.chunks(4) {
-        let mut group = 0_u32;
-        for digit in chunk {
-            let value = DIGITS.iter().position(|known| known == digit)?;
-            group = group << 6 | u32::try_from(value).ok()?;
-        }
-        group <<= 6 * (4 - chunk.len());
-        let bytes = group.to_be_bytes();
-        out.extend_from_slice(bytes.get(1..chunk.len()).unwrap_or_default());
-    }
-    Some(out)
 }
 
 #[cfg(test)]
@@ -300,10 +278,16 @@ mod tests {
     }
 
     #[test]
-    fn base64() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
-            assert_eq!(base64_encode(bytes.as_bytes()), text);
-            assert_eq!(base64_decode(text.as_bytes()).unwrap(), bytes.as_bytes());
+    fn padding_may_be_left_out() {
+        let mut peers = Peers::default();
+        peers.introduce(&node(r#"{"NAMESPACE": "stage"}"#));
+        let mut headers = HeaderMap::new();
+        peers.stamp(&mut headers);
+        let said = headers[METADATA].to_str().unwrap().to_owned();
+        assert!(said.ends_with('='), "{said}");
+        for text in [said.as_str(), said.trim_end_matches('=')] {
+            let metadata = HeaderValue::try_from(text).ok();
+            assert_eq!(peers.meet(&Introduction { id: None, metadata }).unwrap().text, "namespace=stage");
         }
     }
 }

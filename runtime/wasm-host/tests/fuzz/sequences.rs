@@ -2,7 +2,8 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use sidegate_tests::probe::{Abi, CALLS, PHASES, to_hex};
+use sidegate_tests::hex;
+use sidegate_tests::probe::{Abi, CALLS, PHASES};
 use sidegate_wasm_host::testing::FakeHost;
 use sidegate_wasm_host::{ContextId, Fault, FaultReason, Vm, limits};
 
@@ -45,7 +46,7 @@ fn program(steps: &[Step], data: &[u8]) -> String {
         bytes.resize(start + 64, 0);
     }
     bytes.extend(data);
-    to_hex(&bytes)
+    hex(&bytes)
 }
 
 /// What a worker may do next; the number chooses among open exchanges.

@@ -9,6 +9,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, StatusCode, Version};
 use hyper::body::Body;
+use percent_encoding::percent_decode;
 use sidegate_wasm_host::{GrpcCallout, GrpcStatus};
 
 use self::messages::Received;
@@ -197,18 +198,7 @@ fn ended(code: StatusCode, fields: &HeaderMap) -> End {
 
 /// gRPC's encoding of `grpc-message`; what is not well formed stays as it is.
 fn percent_decoded(text: &[u8]) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((byte, behind)) = rest.split_first() {
-        let escaped = behind.split_first_chunk::<2>().filter(|_| *byte == b'%').and_then(|(digits, behind)| {
-            let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
-            Some((u8::try_from(high? * 16 + low?).ok()?, behind))
-        });
-        let (byte, behind) = escaped.unwrap_or((*byte, behind));
-        out.push(byte);
-        rest = behind;
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode(text).decode_utf8_lossy().into_owned()
 }
 
 fn failed(failure: Failure) -> GrpcStatus {

@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
+use crate::calendar::{self, Moment};
+
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
     "January",
@@ -71,13 +73,13 @@ impl TimeFormat {
     }
 
     pub(super) fn render(&self, time: SystemTime, out: &mut Vec<u8>) {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = Moment::new(since.as_secs());
+        let (since, seconds) = calendar::since_epoch(time);
+        let now = Moment::at(seconds);
         let mut text = String::with_capacity(32);
         for part in &self.0 {
             match part {
                 Part::Text(c) => text.push(*c),
-                Part::Letter(letter) => now.letter(*letter, &mut text),
+                Part::Letter(letter) => write_letter(*letter, &now, seconds, &mut text),
                 Part::Fraction(digits) => {
                     let value = u64::from(since.subsec_nanos()) / 10_u64.pow(9 - digits.min(&9));
                     let _ = write!(text, "{value:0width$}", width = *digits as usize);
@@ -88,78 +90,42 @@ impl TimeFormat {
     }
 }
 
-struct Moment {
-    seconds: u64,
-    year: u64,
-    month: u64,
-    day: u64,
-    days: u64,
-}
-
-impl Moment {
-    fn new(seconds: u64) -> Self {
-        let days = seconds / 86_400;
-        let (year, month, day) = civil(days);
-        Self { seconds, year, month, day, days }
-    }
-
-    fn letter(&self, letter: char, out: &mut String) {
-        let Self { year, month, day, .. } = self;
-        let (hour, minute, second) = (self.seconds / 3600 % 24, self.seconds / 60 % 60, self.seconds % 60);
-        // 1970-01-01 was a Thursday.
-        let weekday = (self.days + 4) % 7;
-        let name = |names: &[&'static str], at: u64| names.get(at as usize).copied().unwrap_or_default();
-        let short = |text: &'static str| text.get(..3).unwrap_or(text);
-        let _ = match letter {
-            'Y' => write!(out, "{year:04}"),
-            'y' => write!(out, "{:02}", year % 100),
-            'm' => write!(out, "{month:02}"),
-            'd' => write!(out, "{day:02}"),
-            'e' => write!(out, "{day:2}"),
-            'j' => write!(out, "{:03}", self.days - first_day(*year) + 1),
-            'H' => write!(out, "{hour:02}"),
-            'I' => write!(out, "{:02}", (hour + 11) % 12 + 1),
-            'M' => write!(out, "{minute:02}"),
-            'S' => write!(out, "{second:02}"),
-            's' => write!(out, "{}", self.seconds),
-            'p' => out.write_str(if hour < 12 { "AM" } else { "PM" }),
-            'a' => out.write_str(short(name(&DAYS, weekday))),
-            'A' => out.write_str(name(&DAYS, weekday)),
-            'b' | 'h' => out.write_str(short(name(&MONTHS, month - 1))),
-            'B' => out.write_str(name(&MONTHS, month - 1)),
-            'u' => write!(out, "{}", if weekday == 0 { 7 } else { weekday }),
-            'w' => write!(out, "{weekday}"),
-            'F' => write!(out, "{year:04}-{month:02}-{day:02}"),
-            'D' => write!(out, "{month:02}/{day:02}/{:02}", year % 100),
-            'T' => write!(out, "{hour:02}:{minute:02}:{second:02}"),
-            'R' => write!(out, "{hour:02}:{minute:02}"),
-            'Z' => out.write_str("UTC"),
-            'z' => out.write_str("+0000"),
-            'n' => out.write_str("\n"),
-            't' => out.write_str("\t"),
-            _ => Ok(()),
-        };
-    }
-}
-
-/// Days from 1970-01-01 to the first of January.
-fn first_day(year: u64) -> u64 {
-    let before = year - 1;
-    before * 365 + before / 4 - before / 100 + before / 400 - 719_162
-}
-
-/// Days since 1970-01-01 as a date of the Gregorian calendar: counted in eras of 400 years that begin in March, so
-/// that the leap day is the last of a year.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+fn write_letter(letter: char, now: &Moment, seconds: i64, out: &mut String) {
+    let Moment { year, month, day, hour, minute, second, .. } = now;
+    let weekday = now.weekday();
+    let name = |names: &[&'static str], at: i64| {
+        usize::try_from(at).ok().and_then(|at| names.get(at)).copied().unwrap_or_default()
+    };
+    let short = |text: &'static str| text.get(..3).unwrap_or(text);
+    let _ = match letter {
+        'Y' => write!(out, "{year:04}"),
+        'y' => write!(out, "{:02}", year % 100),
+        'm' => write!(out, "{month:02}"),
+        'd' => write!(out, "{day:02}"),
+        'e' => write!(out, "{day:2}"),
+        'j' => write!(out, "{:03}", now.day_of_year() + 1),
+        'H' => write!(out, "{hour:02}"),
+        'I' => write!(out, "{:02}", (hour + 11) % 12 + 1),
+        'M' => write!(out, "{minute:02}"),
+        'S' => write!(out, "{second:02}"),
+        's' => write!(out, "{seconds}"),
+        'p' => out.write_str(if *hour < 12 { "AM" } else { "PM" }),
+        'a' => out.write_str(short(name(&DAYS, weekday))),
+        'A' => out.write_str(name(&DAYS, weekday)),
+        'b' | 'h' => out.write_str(short(name(&MONTHS, month - 1))),
+        'B' => out.write_str(name(&MONTHS, month - 1)),
+        'u' => write!(out, "{}", if weekday == 0 { 7 } else { weekday }),
+        'w' => write!(out, "{weekday}"),
+        'F' => write!(out, "{year:04}-{month:02}-{day:02}"),
+        'D' => write!(out, "{month:02}/{day:02}/{:02}", year % 100),
+        'T' => write!(out, "{hour:02}:{minute:02}:{second:02}"),
+        'R' => write!(out, "{hour:02}:{minute:02}"),
+        'Z' => out.write_str("UTC"),
+        'z' => out.write_str("+0000"),
+        'n' => out.write_str("\n"),
+        't' => out.write_str("\t"),
+        _ => Ok(()),
+    };
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Durations and timestamps as text, and what a calendar says of them (UTC only). Both are nanoseconds.
 
+use crate::calendar::{Moment, days_in, days_until};
+
 const SECOND: i64 = 1_000_000_000;
-const DAY: i64 = 86_400 * SECOND;
 
 /// `1h30m`, `1.5s`, `-250ms`.
 pub(super) fn parse_duration(text: &str) -> Option<i64> {
@@ -70,7 +71,7 @@ pub(super) fn parse_timestamp(text: &str) -> Option<i64> {
             sign * (hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60)
         }
     };
-    let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    let seconds = days_until(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
     seconds.checked_mul(SECOND)?.checked_add(fraction)
 }
 
@@ -81,31 +82,26 @@ pub(super) fn format_duration(nanoseconds: i64) -> String {
 }
 
 pub(super) fn format_timestamp(nanoseconds: i64) -> String {
-    let (year, month, day) = date(nanoseconds.div_euclid(DAY));
-    let clock = nanoseconds.rem_euclid(DAY);
-    let (seconds, fraction) = (clock / SECOND, clock % SECOND);
+    let fraction = nanoseconds.rem_euclid(SECOND);
     let fraction = if fraction == 0 { String::new() } else { format!(".{fraction:09}") };
     let fraction = fraction.trim_end_matches('0');
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
+    format!("{}{fraction}Z", Moment::at(nanoseconds.div_euclid(SECOND)))
 }
 
 /// CEL's accessors of a timestamp. Months, days of the month and days of the year count from 0 where CEL says so.
 pub(super) fn of_timestamp(nanoseconds: i64, name: &str) -> Option<i64> {
-    let days = nanoseconds.div_euclid(DAY);
-    let (year, month, day) = date(days);
-    let clock = nanoseconds.rem_euclid(DAY);
+    let at = Moment::at(nanoseconds.div_euclid(SECOND));
     Some(match name {
-        "getFullYear" => year,
-        "getMonth" => month - 1,
-        "getDate" => day,
-        "getDayOfMonth" => day - 1,
-        "getDayOfWeek" => (days + 4).rem_euclid(7),
-        "getDayOfYear" => days - days_since_epoch(year, 1, 1),
-        "getHours" => clock / (3600 * SECOND),
-        "getMinutes" => clock / (60 * SECOND) % 60,
-        "getSeconds" => clock / SECOND % 60,
-        "getMilliseconds" => clock / 1_000_000 % 1000,
+        "getFullYear" => at.year,
+        "getMonth" => at.month - 1,
+        "getDate" => at.day,
+        "getDayOfMonth" => at.day - 1,
+        "getDayOfWeek" => at.weekday(),
+        "getDayOfYear" => at.day_of_year(),
+        "getHours" => at.hour,
+        "getMinutes" => at.minute,
+        "getSeconds" => at.second,
+        "getMilliseconds" => nanoseconds.rem_euclid(SECOND) / 1_000_000,
         _ => return None,
     })
 }
@@ -119,38 +115,6 @@ pub(super) fn of_duration(nanoseconds: i64, name: &str) -> Option<i64> {
         "getMilliseconds" => nanoseconds / 1_000_000 % 1000,
         _ => return None,
     })
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 => 28 + i64::from(is_leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from 1970-01-01 in the Gregorian calendar; years are counted from March, so that the leap day comes last.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
-}
-
-/// The inverse of [`days_since_epoch`]: year, month, day.
-fn date(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

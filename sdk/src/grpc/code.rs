@@ -1,4 +1,13 @@
-//! gRPC statuses by name and number, and the HTTP statuses that stand for them.
+//! The status codes of gRPC by name, and the HTTP statuses that stand for them where a client does not speak gRPC.
+//!
+//! ```
+//! use sidegate_sdk::grpc::code;
+//!
+//! assert_eq!(code::of("UNAVAILABLE"), Some(14));
+//! assert_eq!(code::http_status(14), Some(503));
+//! assert_eq!((code::of("unavailable"), code::http_status(17)), (None, None));
+//! assert_eq!(code::names().next(), Some("OK"));
+//! ```
 
 /// Name and HTTP status of each code, from 0 on; as in Envoy.
 const CODES: [(&str, u16); 17] = [
@@ -21,30 +30,19 @@ const CODES: [(&str, u16); 17] = [
     ("UNAUTHENTICATED", 401),
 ];
 
-/// The code of a name; Istio writes names only.
-pub(crate) fn code_of(name: &str) -> Option<u8> {
+/// The code of a name, which is written as above; `None` if there is none of this name.
+#[must_use]
+pub fn of(name: &str) -> Option<u8> {
     CODES.iter().position(|(known, _)| *known == name).and_then(|code| u8::try_from(code).ok())
 }
 
 /// The HTTP status that stands for a code; `None` if there is no such code.
-pub(crate) fn http_status_of(code: u8) -> Option<u16> {
+#[must_use]
+pub fn http_status(code: u8) -> Option<u16> {
     CODES.get(usize::from(code)).map(|(_, status)| *status)
 }
 
 /// All names, for whoever misspelt one.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+pub fn names() -> impl Iterator<Item = &'static str> {
     CODES.iter().map(|(name, _)| *name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_codes_are_statuses() {
-        for (name, code, status) in [("OK", 0, 200), ("UNAVAILABLE", 14, 503), ("UNAUTHENTICATED", 16, 401)] {
-            assert_eq!((code_of(name), http_status_of(code)), (Some(code), Some(status)));
-        }
-        assert_eq!((code_of("unavailable"), http_status_of(17)), (None, None));
-    }
 }
