@@ -19,7 +19,8 @@ fn every_read_is_answered() {
     assert_eq!(sidegate.get("/").status, 200);
     let read = |path: &str| sidegate.ask_admin(&Request::get(path));
     assert_eq!(read("/ready").text().trim(), "LIVE");
-    assert!(read("/stats").text().contains("envoy_server_live"));
+    let stats = read("/stats").text().into_owned();
+    assert!(stats.contains("envoy_server_live") && stats.contains("envoy_cluster_membership_total"), "{stats}");
     assert!(json(&read("/stats?format=json")).is_object());
     assert!(read("/clusters").text().contains(&format!("app::{origin}::")));
     assert_eq!(json(&read("/clusters?format=json"))["cluster_statuses"][0]["name"], "app");
