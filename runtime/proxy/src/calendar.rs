@@ -52,7 +52,7 @@ impl fmt::Display for Moment {
     }
 }
 
-/// The time since 1970-01-01, and the second in which it ends; a clock that stands before that is taken for it.
+/// The time since 1970-01-01, and its whole seconds for [`Moment::at`]; a clock that stands before that counts as 0.
 pub fn since_epoch(time: SystemTime) -> (Duration, i64) {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     (since, i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
