@@ -146,3 +146,18 @@ fn a_thousand_hooks_of_a_queue_leave_room_for_others() {
     // One after the other they take the best part of a second, and what a busy machine adds.
     assert!(slowest < Duration::from_millis(150), "{slowest:?} of {:?}", began.elapsed());
 }
+
+#[test]
+fn an_exchange_inside_a_vm_that_ends_is_counted_as_lost() {
+    let origin = fine();
+    // `/h` is held, `/tt` ends the VM.
+    let hook = "(if (i32.eq (call $path) #2) (then (return #1))) (if (i32.eq (call $path) #3) (then unreachable))";
+    let sidegate = with_guest(guest(&[("request_headers", hook)]), "", &origin, 1);
+    let mut held = sidegate.connect();
+    held.write(b"GET /h HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    sidegate.metric("sidegate_plugin_contexts", &[("plugin", "guest")], |open| open == 1.0);
+    assert_eq!(sidegate.get("/tt").status, 503);
+    assert_eq!(held.read_response().unwrap().status, 503);
+    let counted = |reason| sidegate.metric("sidegate_plugin_faults_total", &[("reason", reason)], |_| true);
+    assert_eq!((counted("trap"), counted("vm_lost")), (1.0, 1.0));
+}

@@ -24,6 +24,12 @@ impl Fault {
         }
         Self { hook, reason, detail, calls: String::new() }
     }
+
+    /// The VM had ended before `hook` could run.
+    #[cold]
+    pub fn lost(hook: Hook) -> Self {
+        Self::new(hook, FaultReason::VmLost, "the VM has ended")
+    }
 }
 
 /// The text of a module or about it, for a log: other control characters than line ends are escaped, and no line but

@@ -213,7 +213,7 @@ impl<H: Host> Core<H> {
     /// Refuses every entry after a fault.
     #[inline]
     pub(crate) fn alive(&self, hook: Hook) -> Result<(), Fault> {
-        if self.dead { Err(lost(hook)) } else { Ok(()) }
+        if self.dead { Err(Fault::lost(hook)) } else { Ok(()) }
     }
 
     /// The same with the VM's own environment, while it is prepared.
@@ -358,11 +358,6 @@ impl<H: Host> Core<H> {
             delete: bind.hook(Hook::Delete)?,
         })
     }
-}
-
-#[cold]
-fn lost(hook: Hook) -> Fault {
-    Fault::new(hook, FaultReason::VmLost, "the VM has ended")
 }
 
 /// The hooks of a VM. `None`: absent, without effect, or ruled out by the operator; it is never called.

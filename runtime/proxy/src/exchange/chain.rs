@@ -332,7 +332,7 @@ impl Chain {
                 }
                 Some(Step::Reply(Box::new(Reply::from_filter(*reply, self.grpc))))
             }
-            Wish::Lost => self.lost(index, direction),
+            Wish::Lost => self.lost(worker, index, direction),
         }
     }
 

@@ -165,11 +165,8 @@ impl VmSlot {
         }
     }
 
-    /// A VM has ended: reports it, tells the exchanges that were in it, and puts the spare in its place.
-    pub fn faulted(self: Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle, fault: &Fault) {
-        if fault.reason == FaultReason::VmLost {
-            return;
-        }
+    /// Counts a fault.
+    pub fn count(&self, worker: &Worker, fault: &Fault) {
         let spec = &self.plugin.spec;
         let labels = [
             ("plugin", spec.plugin.as_str()),
@@ -179,8 +176,22 @@ impl VmSlot {
         ];
         let name = SeriesName::new("sidegate_plugin_faults_total", &labels);
         worker.process.metrics.series(Kind::Counter, &name).add_shared(1);
+    }
+
+    /// Tells people of a VM that has ended, or could not be made.
+    fn report(&self, worker: &Worker, fault: &Fault) {
+        self.count(worker, fault);
+        let spec = &self.plugin.spec;
         tracing::error!(plugin = spec.plugin, version = spec.version, hook = %fault.hook, reason = %fault.reason, "{}", fault.detail);
         worker.process.health.note(&spec.plugin, &fault.to_string());
+    }
+
+    /// A VM has ended: reports it, tells the exchanges that were in it, and puts the spare in its place.
+    pub fn faulted(self: Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle, fault: &Fault) {
+        if fault.reason == FaultReason::VmLost {
+            return;
+        }
+        self.report(worker, fault);
         // Others with an open context learn it where they wait, or at their next hook.
         let lost: Vec<_> = vm.borrow().streams().collect();
         worker.with_env(|env| {
@@ -196,10 +207,10 @@ impl VmSlot {
         }
         self.end_tasks();
         // What it asked for last must not be done in the name of its successor.
-        let tag = spec.tag;
+        let tag = self.plugin.spec.tag;
         worker.with_env(|env| env.outbox.retain(|intent| intent.tag() != Some(tag)));
         let now = Instant::now();
-        let verdict = worker.process.health.fault(&spec.plugin, &self.plugin.module.digest, now);
+        let verdict = worker.process.health.fault(&self.plugin.spec.plugin, &self.plugin.module.digest, now);
         if let Verdict::Open(time) = verdict {
             self.plugin.module.breaker.open(now, time);
         }
@@ -248,9 +259,9 @@ impl VmSlot {
             }
             Ok(vm) => self.spare.replace(Some(vm)).into_iter().for_each(|vm| worker.free(vm)),
             Err(fault) => {
-                let spec = &self.plugin.spec;
-                tracing::error!(plugin = spec.plugin, version = spec.version, hook = %fault.hook, reason = %fault.reason, "{}", fault.detail);
-                let verdict = worker.process.health.fault(&spec.plugin, &self.plugin.module.digest, Instant::now());
+                self.report(worker, &fault);
+                let digest = &self.plugin.module.digest;
+                let verdict = worker.process.health.fault(&self.plugin.spec.plugin, digest, Instant::now());
                 self.request(worker, verdict.delay());
             }
         }

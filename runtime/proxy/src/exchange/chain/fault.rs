@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use sidegate_wasm_host::Fault;
 use sidegate_wasm_host::abi::Direction;
 use sidegate_wasm_host::hooks::Hook;
+use sidegate_wasm_host::{Fault, FaultReason};
 
 use super::{Chain, Step};
 use crate::exchange::reply::{Failure, Reply};
@@ -13,7 +13,7 @@ use crate::worker::Worker;
 
 impl Chain {
     /// A VM of this chain ended in somebody else's hook. Filters that have no hook left do not matter any more.
-    pub(super) fn lost(&mut self, index: usize, direction: Direction) -> Option<Step> {
+    pub(super) fn lost(&mut self, worker: &Worker, index: usize, direction: Direction) -> Option<Step> {
         let mut step = None;
         for (at, link) in self.links.iter_mut().enumerate() {
             let dead = link.vm.as_ref().is_some_and(|vm| vm.borrow().is_dead());
@@ -22,16 +22,17 @@ impl Chain {
             }
             link.skipped = true;
             link.watch.faulted();
-            let needed = match direction {
+            let (needed, hook) = match direction {
                 // Its context is open: it has seen the request's head, unless it is the one that holds it.
                 Direction::Request => {
-                    at == index
-                        || link.slot.has(Hook::RequestBody)
-                        || link.slot.has(Hook::RequestTrailers)
-                        || link.slot.has_response_hooks()
+                    let more = link.slot.has(Hook::RequestBody) || link.slot.has(Hook::RequestTrailers);
+                    (at == index || more || link.slot.has_response_hooks(), Hook::RequestHeaders)
                 }
-                Direction::Response => link.slot.has_response_hooks(),
+                Direction::Response => (link.slot.has_response_hooks(), Hook::ResponseHeaders),
             };
+            if needed {
+                link.slot.count(worker, &Fault::lost(hook));
+            }
             if needed && link.slot.plugin.fail_strategy != FailStrategy::Open {
                 step = Some(Step::Reply(Box::new(Reply::failure(Failure::FilterFault, self.grpc))));
             }
@@ -61,7 +62,9 @@ impl Chain {
         fault: &Fault,
     ) -> Step {
         let Some(link) = self.links.get_mut(index) else { return Step::Continue };
-        if let Some(vm) = &link.vm {
+        if fault.reason == FaultReason::VmLost {
+            link.slot.count(worker, fault);
+        } else if let Some(vm) = &link.vm {
             link.slot.clone().faulted(worker, vm, fault);
         }
         link.watch.faulted();
