@@ -51,6 +51,7 @@ mod rate_limits;
 mod recovery;
 mod reload;
 mod retries;
+mod revocation;
 mod rollout;
 mod route_policies;
 mod routing;

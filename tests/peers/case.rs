@@ -5,12 +5,15 @@ use std::path::Path;
 
 use sidegate_tests::probe::{self, Abi, Script};
 
+/// In a configuration: the name of the case's cluster.
+pub(crate) const CLUSTER: &str = "THE-CLUSTER";
+
 /// One filter and what is done to it.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) module: Module,
     /// The plugin's configuration; `None`: none.
-    pub(crate) config: Option<String>,
+    config: Option<String>,
     pub(crate) requests: Vec<Request>,
     /// Its log is not compared: the order of headers and what is different each time stands there.
     pub(crate) ignores_log: bool,
@@ -62,6 +65,10 @@ impl Case {
         Self { name, module: Module::File(file), config: config.map(str::to_owned), requests, ignores_log: false }
     }
 
+    pub(crate) fn standard(name: String, file: &'static str, config: String, requests: Vec<Request>) -> Self {
+        Self { name, module: Module::File(file), config: Some(config), requests, ignores_log: false }
+    }
+
     pub(crate) fn probe(name: impl Into<String>, script: Script, requests: Vec<Request>) -> Self {
         Self::probe_of(Abi::V0_2_1, name, script, requests)
     }
@@ -75,6 +82,16 @@ impl Case {
     pub(crate) fn ignoring_log(mut self) -> Self {
         self.ignores_log = true;
         self
+    }
+
+    /// What the plugin is configured with, in the place of a proxy where this case stands.
+    pub(crate) fn config(&self, index: usize) -> Option<String> {
+        Some(self.config.as_ref()?.replace(CLUSTER, &Self::id(index)))
+    }
+
+    /// Whether the filter counts the messages of gRPC.
+    pub(crate) fn counts_messages(&self) -> bool {
+        matches!(self.module, Module::File("filters/telemetry"))
     }
 
     /// What the VM is configured with.

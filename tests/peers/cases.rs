@@ -1,9 +1,11 @@
-//! The list of cases: filters of other people first, then the probe, one question after the other.
+//! The list of cases: filters of other people first, then the probe, one question after the other, then the standard
+//! filters.
 
 use sidegate_tests::probe::rows::{LOUD, QUIET};
 use sidegate_tests::probe::{Abi, PHASES, Script};
 
 use crate::case::{Case, Request, chunked, get, head, post};
+use crate::standard;
 
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = filters();
@@ -13,6 +15,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(replies());
     cases.extend(callouts());
     cases.push(properties());
+    cases.extend(standard::all());
     cases
 }
 

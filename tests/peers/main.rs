@@ -1,7 +1,8 @@
-//! The same filters under the same requests in Envoy 1.40 and in Sidegate, side by side. What differs must stand in
-//! `explained.txt` with its reason, and in docs/proxy-wasm.md.
+//! Sidegate beside programs of other people. The same filters under the same requests in Envoy 1.40 and in Sidegate:
+//! what differs must stand in `explained.txt` with its reason, and in docs/proxy-wasm.md. Then Prometheus, and the
+//! services that filters ask, by gRPC's own library.
 //!
-//! Run by `cargo xtask test --peers`, which installs that Envoy.
+//! Run by `cargo xtask test --peers`, which installs them.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,8 +15,13 @@
 mod case;
 mod cases;
 mod explained;
+mod installed;
+mod metrics;
 mod observe;
+mod prometheus;
 mod proxies;
+mod services;
+mod standard;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -40,6 +46,7 @@ fn filters_behave_as_in_envoy_or_differ_for_a_known_reason() {
         }
     }
     let (envoy_logs, our_logs) = (logs(&envoy), logs(&ours));
+    let pages = differences(&metrics::shown(&envoy), &metrics::shown(&ours));
     // Their own words are of no use below, and printed when a test fails.
     drop((envoy, ours));
     let mut verdicts = Verdicts::new();
@@ -47,8 +54,9 @@ fn filters_behave_as_in_envoy_or_differ_for_a_known_reason() {
         let id = Case::id(index);
         add_log(&mut envoy, envoy_logs.get(&id).unwrap_or(&BTreeSet::new()), case);
         add_log(&mut ours, our_logs.get(&id).unwrap_or(&BTreeSet::new()), case);
-        verdicts.judge(case, &differences(&envoy, &ours));
+        verdicts.judge(&case.name, &differences(&envoy, &ours));
     }
+    verdicts.judge("metrics of all cases", &pages);
     verdicts.demand(wanted.is_empty());
 }
 
@@ -69,18 +77,18 @@ impl Verdicts {
         Self { explained, lines: vec![], totals: [0; 3], unexplained: BTreeMap::new(), used: BTreeSet::new() }
     }
 
-    fn judge(&mut self, case: &Case, differences: &[String]) {
+    fn judge(&mut self, case: &str, differences: &[String]) {
         let mut keys: BTreeSet<&str> = BTreeSet::new();
         let mut is_explained = true;
         for difference in differences {
-            match self.explained.iter().position(|explained| explained.fits(&case.name, difference)) {
+            match self.explained.iter().position(|explained| explained.fits(case, difference)) {
                 Some(at) => {
                     self.used.insert(at);
                     keys.insert(&self.explained[at].key);
                 }
                 None => {
                     is_explained = false;
-                    self.unexplained.entry(difference.clone()).or_default().push(case.name.clone());
+                    self.unexplained.entry(difference.clone()).or_default().push(case.to_owned());
                 }
             }
         }
@@ -91,7 +99,7 @@ impl Verdicts {
         };
         self.totals[total] += 1;
         let keys: Vec<&str> = keys.into_iter().collect();
-        self.lines.push(format!("{verdict:<11}  {:<70}  {}", case.name, keys.join("; ")));
+        self.lines.push(format!("{verdict:<11}  {case:<70}  {}", keys.join("; ")));
     }
 
     fn demand(&self, all_cases: bool) {

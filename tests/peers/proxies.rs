@@ -1,10 +1,8 @@
 //! The two proxies, each with one listener, one origin and one plugin per case.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -15,6 +13,8 @@ use sidegate_tests::{Answer, Client, Origin, Sidegate, eventually};
 use tempfile::TempDir;
 
 use crate::case::{Case, Module};
+use crate::installed::installed;
+use crate::metrics;
 
 /// A proxy under test.
 pub(crate) trait Proxy {
@@ -22,13 +22,22 @@ pub(crate) trait Proxy {
     fn address(&self, case: usize) -> SocketAddr;
     /// The service behind the case's filter.
     fn origin(&self, case: usize) -> &Origin;
+    /// Its own address, where its metrics are.
+    fn admin(&self) -> SocketAddr;
     /// The name of the case that wrote a line of the proxy's log, and the guest's text.
     fn guest_line(line: &str) -> Option<(String, String)>;
     fn log(&self) -> &Output;
 }
 
+/// Who both proxies are.
+fn node() -> Value {
+    let labels = json!({"app": "shop", "version": "v1"});
+    let metadata = json!({"WORKLOAD_NAME": "shop-v1", "NAMESPACE": "prod", "CLUSTER_ID": "eu", "LABELS": labels});
+    json!({"id": "sidecar~1", "cluster": "shop", "metadata": metadata})
+}
+
 /// What every origin answers.
-fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     let count = std::sync::atomic::AtomicU8::new(0);
     Origin::answering(move |request| {
         let answer = match request.target.as_str() {
@@ -37,6 +46,7 @@ fn origin() -> Origin {
             "/answer" => Answer::ok("an answer"),
             "/secret" => Answer::ok("this is a secret\n"),
             "/204" => Answer::status(204),
+            "/teapot" => Answer::status(418),
             "/chunks" => Answer::ok("one-two-three").chunked(),
             "/full" => {
                 Answer::ok("world").with_header("trailer", "x-response-trailer").with_trailer("x-response-trailer", "t")
@@ -73,12 +83,13 @@ impl Ours {
         };
         let listener = |(index, case): (usize, &Case)| {
             let id = Case::id(index);
-            let entry = json!({"plugin": id, "config": case.config});
+            let entry = json!({"plugin": id, "config": case.config(index)});
             let address = format!("$case{}", letters(index));
             json!({"name": id, "address": address, "cluster": id, "filters": [entry]})
         };
         // JSON is YAML.
         let config = json!({
+            "node": node(),
             "plugins": cases.iter().enumerate().map(plugin).collect::<Vec<_>>(),
             "listeners": cases.iter().enumerate().map(listener).collect::<Vec<_>>(),
             "clusters": clusters,
@@ -113,6 +124,9 @@ impl Proxy for Ours {
     fn origin(&self, case: usize) -> &Origin {
         &self.origins[case]
     }
+    fn admin(&self) -> SocketAddr {
+        self.process.admin()
+    }
     fn guest_line(line: &str) -> Option<(String, String)> {
         let line: Value = serde_json::from_str(line).ok().filter(|line: &Value| line["target"] == "guest")?;
         Some((line["plugin"].as_str()?.to_owned(), line["message"].as_str()?.to_owned()))
@@ -127,16 +141,11 @@ impl Proxy for Ours {
 pub(crate) struct Envoy {
     child: Child,
     log: Output,
+    admin: FreePort,
     listeners: Vec<FreePort>,
     origins: Vec<Origin>,
     _callouts: Origin,
     _folder: TempDir,
-}
-
-/// The binary that `cargo xtask test --peers` installs, or `SIDEGATE_ENVOY`.
-fn binary() -> PathBuf {
-    let given = env::var_os("SIDEGATE_ENVOY").map(PathBuf::from);
-    given.unwrap_or_else(|| panic!("SIDEGATE_ENVOY names no Envoy; `cargo xtask test --peers` installs one"))
 }
 
 impl Envoy {
@@ -160,27 +169,32 @@ impl Envoy {
         let listeners_json: Vec<Value> = filters
             .into_iter()
             .enumerate()
-            .map(|(index, filter)| listener(&Case::id(index), listeners[index].address(), filter))
+            .map(|(index, filter)| listener(&Case::id(index), listeners[index].address(), &cases[index], filter))
             .collect();
         let bootstrap = json!({
+            "node": node(),
             "admin": {"address": socket(admin.address())},
+            // Histograms are shown after it.
+            "stats_flush_interval": "0.2s",
+            "stats_config": {"stats_tags": metrics::stats_tags()},
             "static_resources": {"listeners": listeners_json, "clusters": clusters},
         });
         let file = folder.path().join("envoy.json");
         fs::write(&file, bootstrap.to_string()).unwrap();
-        let mut command = Command::new(binary());
+        let binary = installed("SIDEGATE_ENVOY");
+        let mut command = Command::new(&binary);
         command.arg("-c").arg(&file).args(["--concurrency", "1", "--use-dynamic-base-id", "-l", "warning"]);
         command.args(["--component-log-level", "wasm:trace", "--log-format", "%l %v"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
-        let mut child = child.unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+        let mut child = child.unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         let log = child.stderr.take().map(Output::capture).unwrap_or_default();
-        let mut envoy = Self { child, log, listeners, origins, _callouts: callouts, _folder: folder };
+        let mut envoy = Self { child, log, admin, listeners, origins, _callouts: callouts, _folder: folder };
         let ready = eventually(PATIENCE * 4, || {
             if let Ok(Some(status)) = envoy.child.try_wait() {
                 envoy.log.has_ended(PATIENCE);
                 panic!("Envoy ended with {status}:\n{}", envoy.log.lines().join("\n"));
             }
-            Client::get_once(admin.address(), "/ready").ok().filter(|answer| answer.status == 200)
+            Client::get_once(envoy.admin(), "/ready").ok().filter(|answer| answer.status == 200)
         });
         ready.unwrap_or_else(|| panic!("Envoy is not ready:\n{}", envoy.log.lines().join("\n")));
         envoy
@@ -215,18 +229,23 @@ fn wasm(index: usize, case: &Case, file: &std::path::Path) -> Value {
             "configuration": text(&case.vm_config()),
         },
     });
-    if let Some(given) = &case.config {
-        config["configuration"] = text(given);
+    if let Some(given) = case.config(index) {
+        config["configuration"] = text(&given);
     }
     json!({"name": "wasm", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm", "config": config,
     }})
 }
 
-fn listener(name: &str, address: SocketAddr, filter: Value) -> Value {
+fn listener(name: &str, address: SocketAddr, case: &Case, filter: Value) -> Value {
     let router = json!({"name": "router", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
     }});
+    // What Sidegate counts itself.
+    let counted = json!({"name": "grpc_stats", "typed_config": {"emit_filter_state": true,
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+    }});
+    let filters = if case.counts_messages() { vec![filter, counted, router] } else { vec![filter, router] };
     let route = json!({"match": {"prefix": "/"}, "route": {"cluster": name}});
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -235,7 +254,7 @@ fn listener(name: &str, address: SocketAddr, filter: Value) -> Value {
         "use_remote_address": true,
         "http_protocol_options": {"enable_trailers": true},
         "route_config": {"virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}]},
-        "http_filters": [filter, router],
+        "http_filters": filters,
     });
     let chain = json!({"filters": [{"name": "http", "typed_config": manager}]});
     json!({"name": name, "address": socket(address), "traffic_direction": "INBOUND", "filter_chains": [chain]})
@@ -254,6 +273,9 @@ impl Proxy for Envoy {
     }
     fn origin(&self, case: usize) -> &Origin {
         &self.origins[case]
+    }
+    fn admin(&self) -> SocketAddr {
+        self.admin.address()
     }
     fn guest_line(line: &str) -> Option<(String, String)> {
         // "info wasm log NAME ROOT VM: text", without the name for the root.

@@ -17,6 +17,7 @@ use std::str::FromStr;
 
 use command::Failure;
 use profile::Profile;
+use test::Peers;
 use workspace::Workspace;
 
 const USAGE: &str = "\
@@ -25,9 +26,9 @@ cargo xtask build [--profile release|dev]
 cargo xtask demo [--check] [--profile release|dev]
         the quickstart: two services, the proxy, three requests to try; --check tries them itself;
         SIDEGATE_BIN names a binary to use instead of building one
-cargo xtask test [--peers] [--quick NAME]
-        all that CI runs; --peers adds the comparison with Envoy, which it installs below target/peers;
-        --quick only tests whose name has NAME
+cargo xtask test [--peers | --only-peers] [--quick NAME]
+        all that CI runs; --peers adds Envoy, Prometheus and others to compare with, installed below target/peers,
+        --only-peers runs nothing else; --quick only tests whose name has NAME
 cargo xtask foreign
         target/filters-foreign/*.wasm: filters made with other SDKs, for the tests; `test` does it too
 cargo xtask bench [NAME] [--requests N] [--swaps N]
@@ -69,7 +70,17 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             if checks { demo::check(&workspace, &binary).map(drop) } else { demo::show(&workspace, &binary) }
         }
         "test" => {
-            let options = test::Options { peers: rest.flag("--peers"), quick: rest.value("--quick")? };
+            let peers = match (rest.flag("--peers"), rest.flag("--only-peers")) {
+                (_, true) => Peers::Only,
+                (with, false) => {
+                    if with {
+                        Peers::With
+                    } else {
+                        Peers::Without
+                    }
+                }
+            };
+            let options = test::Options { peers, quick: rest.value("--quick")? };
             rest.end()?;
             test::test(&workspace, &options)
         }

@@ -18,10 +18,19 @@ use crate::workspace::{GUEST_TARGET, Workspace};
 const PROFILE: Profile = Profile::Dev;
 
 pub(crate) struct Options {
-    /// Compare with other proxies too.
-    pub(crate) peers: bool,
+    /// Whether to compare with programs of other people.
+    pub(crate) peers: Peers,
     /// Run only the tests whose name contains this, and nothing else.
     pub(crate) quick: Option<String>,
+}
+
+/// Envoy, Prometheus and others, beside which Sidegate is put.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peers {
+    Without,
+    With,
+    /// And nothing else but what they need.
+    Only,
 }
 
 /// Runs the steps; the last line is `N passed, N failed`, in tests.
@@ -30,7 +39,8 @@ pub(crate) fn test(workspace: &Workspace, options: &Options) -> Result<(), Failu
     let mut run = Run { workspace, has_nextest: has_nextest(workspace), counts: Counts::default() };
     let outcome = match &options.quick {
         Some(name) => run.quick(name),
-        None => run.everything(options.peers),
+        None if options.peers == Peers::Only => run.only_peers(),
+        None => run.everything(options.peers == Peers::With),
     };
     if let Err(failure) = &outcome {
         println!("\n{failure}");
@@ -81,11 +91,18 @@ impl Run<'_> {
         self.tests("tests", &self.workspace.host_cargo(&[]), Some(name))
     }
 
+    fn only_peers(&mut self) -> Result<(), Failure> {
+        build(self.workspace, PROFILE)?;
+        foreign(self.workspace)?;
+        self.peers()
+    }
+
     fn peers(&mut self) -> Result<(), Failure> {
-        let envoy = peers::envoy(self.workspace)?;
+        let peers = peers::environment(self.workspace)?;
         let cargo = ["test", "--package", "sidegate-tests", "--test", "peers", "--", "--nocapture"];
-        let cargo = self.workspace.host_cargo(&cargo).env("SIDEGATE_ENVOY", envoy);
-        self.listen("comparison with Envoy", &cargo)
+        let cargo = self.workspace.host_cargo(&cargo);
+        let cargo = peers.into_iter().fold(cargo, |cargo, (name, path)| cargo.env(name, path));
+        self.listen("comparison with Envoy, Prometheus and others", &cargo)
     }
 
     fn lint(&self, what: &str, clippy: &Command) -> Result<(), Failure> {

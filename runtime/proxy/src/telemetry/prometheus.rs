@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::help::help;
 use super::metrics::{Kind, Registry, Series, SeriesName};
 
 /// The Prometheus text format 0.0.4.
@@ -15,6 +16,9 @@ pub fn render(registry: &Registry) -> String {
                 Kind::Gauge => "gauge",
                 Kind::Histogram | Kind::ShortTimes => "histogram",
             };
+            if let Some(help) = help(&name.name) {
+                let _ = writeln!(out, "# HELP {} {help}", name.name);
+            }
             let _ = writeln!(out, "# TYPE {} {kind}", name.name);
             previous.clone_from(&name.name);
         }
