@@ -1,9 +1,12 @@
 //! Headers of requests, responses and local replies behind one pair of types.
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::host::{self, Hook, Map};
 use crate::link::{Link, Phase};
 use crate::pairs;
+use crate::view::all_in_request;
 
 /// Headers to read. Names are lower-case; a repeated header is several entries.
 ///
@@ -39,6 +42,13 @@ impl Headers<'_> {
     /// All values of a header, in order.
     #[must_use]
     pub fn get_all(&self, name: &str) -> Vec<String> {
+        if let Source::Host(link, map @ Map::Request) = self.0 {
+            // One value costs one call, not a copy of the whole map.
+            if link.check(phase_of(map)).is_err() {
+                return Vec::new();
+            }
+            return all_in_request(&Hook::running(), name).into_iter().map(Cow::into_owned).collect();
+        }
         let entries = self.entries();
         entries.into_iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
     }

@@ -62,16 +62,7 @@ impl<'h> RequestHead<'h> {
     /// All values of a header, in order.
     #[must_use]
     pub fn all(&self, name: &str) -> Vec<Cow<'h, str>> {
-        match property(self.hook, &["request", "headers", name].joined()) {
-            None => Vec::new(),
-            // The property joins values with commas: without one there is a single value.
-            Some(joined) if !joined.contains(',') => vec![joined],
-            Some(_) => {
-                let of_name = |(key, _): &(String, String)| key.eq_ignore_ascii_case(name);
-                let all = entries(self.hook, Map::Request).into_iter().filter(of_name);
-                all.map(|(_, value)| Cow::Owned(value)).collect()
-            }
-        }
+        all_in_request(self.hook, name)
     }
 
     /// A property as text.
@@ -202,6 +193,20 @@ impl<'h> LogView<'h> {
 
 fn header<'h>(hook: &'h Hook, map: Map, name: &str) -> Option<Cow<'h, str>> {
     host::header(hook, map, name).ok().flatten().map(text)
+}
+
+/// All values of a request header, in order.
+pub(crate) fn all_in_request<'h>(hook: &'h Hook, name: &str) -> Vec<Cow<'h, str>> {
+    match property(hook, &["request", "headers", name].joined()) {
+        None => Vec::new(),
+        // The property joins values with commas: without one there is a single value.
+        Some(joined) if !joined.contains(',') => vec![joined],
+        Some(_) => {
+            let of_name = |(key, _): &(String, String)| key.eq_ignore_ascii_case(name);
+            let all = entries(hook, Map::Request).into_iter().filter(of_name);
+            all.map(|(_, value)| Cow::Owned(value)).collect()
+        }
+    }
 }
 
 fn property<'h>(hook: &'h Hook, path: &str) -> Option<Cow<'h, str>> {

@@ -93,7 +93,7 @@ impl Filter for RateLimit {
 
     async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
         let Some(judged) = req.inspect(|head| self.judge(head))? else { return Ok(next.forward(req)) };
-        let mut told = judged.verdict.told.map(Told::of_bucket);
+        let mut told = judged.verdict.told.filter(|_| self.answer.tells()).map(Told::of_bucket);
         if !judged.verdict.allowed {
             if self.is_enforced() {
                 return self.answer.refuse(told.as_ref());

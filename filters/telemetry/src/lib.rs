@@ -19,7 +19,7 @@ mod tracing;
 
 use std::borrow::Cow;
 
-use sidegate_sdk::{Filter, LogView, Result, Setup, filter, foreign};
+use sidegate_sdk::{Filter, LogView, Result, Setup, filter, foreign, properties};
 
 use crate::access_log::AccessLogs;
 use crate::config::TelemetryConfig;
@@ -35,6 +35,8 @@ pub struct Telemetry {
     plans: BySide<Plan>,
     series: Series,
     logs: AccessLogs,
+    /// Whether the host keeps the flags that filters give, in `response.flags`.
+    keeps_flags: bool,
 }
 
 #[filter]
@@ -50,7 +52,8 @@ impl Filter for Telemetry {
             let _ = foreign("sidegate_peer_metadata", b"");
         }
         let plans = Plan::compile(&config.metrics, setup);
-        Ok(Self { workload: Workload::of_host(), plans, series: Series::new(), logs })
+        let keeps_flags = properties::bytes("sidegate.clusters").is_some();
+        Ok(Self { workload: Workload::of_host(), plans, series: Series::new(), logs, keeps_flags })
     }
 
     fn log(&self, view: &LogView<'_>) {
@@ -86,7 +89,9 @@ impl Telemetry {
         let plan = self.plans.of(direction);
         let values = plan.values.iter().map(|value| value.text(view).unwrap_or(Cow::Borrowed("unknown")));
         let values: Vec<Cow<'_, str>> = values.collect();
-        let flag = view.text("sidegate.response_flag").filter(|flag| !flag.is_empty());
+        // Elsewhere our other filters can still tell us theirs.
+        let flag = if self.keeps_flags { None } else { view.text("sidegate.response_flag") };
+        let flag = flag.filter(|flag| !flag.is_empty());
         let flags = flag.unwrap_or_else(|| flags::text(view.int("response\0flags").unwrap_or(0)));
         let facts = Facts {
             direction,

@@ -34,8 +34,8 @@ flags! {
     STREAM_IDLE_TIMEOUT = 16, "SI", "The exchange idled too long.";
     DOWNSTREAM_PROTOCOL_ERROR = 18, "DPE", "The client broke the protocol.";
     UPSTREAM_PROTOCOL_ERROR = 23, "UPE", "The upstream broke the protocol.";
-    NO_CLUSTER = 25, "NC", "The cluster does not exist.";
-    OVERLOAD = 26, "OM", "We shed load.";
+    NO_CLUSTER = 24, "NC", "The cluster does not exist.";
+    OVERLOAD = 25, "OM", "We shed load.";
 }
 
 impl Flags {
@@ -83,5 +83,7 @@ mod tests {
         flags.write(&mut out);
         assert_eq!(out, b"UT,NR");
         assert_eq!(Flags::parse("XX"), None);
+        // What Envoy 1.40 shows a filter of a request without a cluster.
+        assert_eq!(Flags::NO_CLUSTER.bits(), 16_777_216);
     }
 }

@@ -62,30 +62,24 @@ impl Shared {
         }
         let index = self.hasher.hash_one((vm_id, key)) as usize % self.buckets.len().max(1);
         let mut shard = self.buckets.get(index).map(lock).ok_or(Status::InternalFailure)?;
-        shard.bucket(vm_id, key, terms, now).map(|bucket| bucket.draw(terms, tokens, now))
+        if let Some(bucket) = shard.vms.get_mut(vm_id).and_then(|buckets| buckets.get_mut(key)) {
+            return Ok(bucket.draw(terms, tokens, now));
+        }
+        shard.add(vm_id, key, terms, now).map(|bucket| bucket.draw(terms, tokens, now))
     }
 }
 
 impl Shard {
-    fn bucket(&mut self, vm_id: &str, key: &[u8], terms: BucketTerms, now: Duration) -> Result<&mut Bucket, Status> {
-        if !self.vms.get(vm_id).is_some_and(|buckets| buckets.contains_key(key)) {
-            // At most once in a while, so that a flood of new keys cannot make each of them cost a sweep.
-            if now.saturating_sub(self.swept) >= limits::BUCKET_SWEEP {
-                self.sweep(now);
-            }
-            if self.vms.get(vm_id).is_some_and(|buckets| buckets.len() >= limits::BUCKETS) {
-                return Err(Status::InternalFailure);
-            }
+    fn add(&mut self, vm_id: &str, key: &[u8], terms: BucketTerms, now: Duration) -> Result<&mut Bucket, Status> {
+        // At most once in a while, so that a flood of new keys cannot make each of them cost a sweep.
+        if now.saturating_sub(self.swept) >= limits::BUCKET_SWEEP {
+            self.sweep(now);
         }
-        let new = || Bucket { terms, tokens: terms.max_tokens, filled: now };
-        if !self.vms.contains_key(vm_id) {
-            self.vms.insert(vm_id.to_owned(), HashMap::new());
+        let buckets = self.vms.entry(vm_id.to_owned()).or_default();
+        if buckets.len() >= limits::BUCKETS {
+            return Err(Status::InternalFailure);
         }
-        let buckets = self.vms.get_mut(vm_id).ok_or(Status::InternalFailure)?;
-        if !buckets.contains_key(key) {
-            buckets.insert(key.into(), new());
-        }
-        buckets.get_mut(key).ok_or(Status::InternalFailure)
+        Ok(buckets.entry(key.into()).or_insert(Bucket { terms, tokens: terms.max_tokens, filled: now }))
     }
 
     fn sweep(&mut self, now: Duration) {
