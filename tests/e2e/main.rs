@@ -60,6 +60,7 @@ mod signed;
 #[path = "../signing.rs"]
 mod signing;
 mod slow_peers;
+mod slow_registry;
 mod smuggling;
 mod sources;
 mod swaps;

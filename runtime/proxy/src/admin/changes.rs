@@ -179,7 +179,7 @@ async fn push(
     let digest = field("x-sidegate-sha256");
     let allow_rollback = query.contains_key("allowRollback");
     let module = match upload::read(request, MODULE_BYTES).await {
-        Ok(module) => module,
+        Ok(module) => module.into(),
         Err((status, reason)) => return not_received(status, reason),
     };
     let push = Push { plugin, module, digest, signed, allow_rollback, rollout };
@@ -265,6 +265,7 @@ fn refusal(refused: &Refused) -> (Answer, String) {
         Refused::NoPrevious(_) => (StatusCode::CONFLICT, "no previous version", detail.clone()),
         Refused::NoRollout(_) => (StatusCode::CONFLICT, "no rollout", detail.clone()),
         Refused::Busy(_) => (StatusCode::CONFLICT, "update in progress", detail.clone()),
+        Refused::Superseded => (StatusCode::CONFLICT, "superseded", detail.clone()),
         Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "busy", detail.clone()),
         Refused::Ending => (StatusCode::SERVICE_UNAVAILABLE, "draining", detail.clone()),
         Refused::Invalid { error, reason } => (StatusCode::UNPROCESSABLE_ENTITY, *error, reason.clone()),

@@ -24,6 +24,15 @@ pub struct Control<O> {
     pub inbox: Inbox,
     pub files: Files,
     pub observer: O,
+    /// A pushed configuration that waits for modules.
+    pub waiting: Option<Waiting>,
+}
+
+/// An order that is carried out when what it needs is there.
+pub struct Waiting {
+    order: Order,
+    /// The number of its configuration.
+    offer: u64,
 }
 
 impl<O: Observer> Control<O> {
@@ -31,7 +40,7 @@ impl<O: Observer> Control<O> {
     pub fn begin(&mut self, texts: &[Source]) -> Result<(), String> {
         match self.updater.begin(texts) {
             Ok(Outcome::Committed(committed, _)) => self.observer.committed(&committed),
-            Ok(Outcome::Nothing(_)) => {}
+            Ok(Outcome::Nothing(_) | Outcome::Waits) => {}
             Err(Failure::Problems(problems)) => return Err(problems.to_string()),
             Err(Failure::Refused(refused)) => return Err(refused.to_string()),
         }
@@ -52,7 +61,7 @@ impl<O: Observer> Control<O> {
         self.files.begin(self.updater.files(), begun);
         loop {
             while let Some(step) = self.updater.due() {
-                if self.apply(&step).is_err() {
+                if !matches!(self.apply(&step), Some(Ok(_))) {
                     break;
                 }
             }
@@ -78,23 +87,48 @@ impl<O: Observer> Control<O> {
             self.files.look_again();
             return;
         }
-        if changed || self.updater.has_remote_news() {
+        let news = self.updater.has_remote_news();
+        if changed || news {
             let _ = self.apply(&Change::Sources);
             self.files.follow(self.updater.files());
+        }
+        self.give_up_waiting();
+        if let Some(waiting) = self.waiting.take_if(|_| news) {
+            self.order(waiting.order);
         }
     }
 
     fn order(&mut self, order: Order) {
-        let Order { change, answer, place } = order;
-        let outcome = self.apply(&change);
+        let outcome = self.apply(&order.change);
         self.files.follow(self.updater.files());
-        // Whoever hears the answer may ask for the next change at once.
-        drop(place);
-        let _ = answer.send(outcome);
+        match outcome {
+            Some(outcome) => order.answer(outcome),
+            None => {
+                let offer = self.updater.latest_offer();
+                // The one that waited until now is older.
+                if let Some(older) = self.waiting.replace(Waiting { order, offer }) {
+                    older.order.answer(Err(Refused::Superseded));
+                }
+            }
+        }
+        self.give_up_waiting();
     }
 
-    fn apply(&mut self, change: &Change) -> Answer {
-        match self.updater.apply(change) {
+    /// A later configuration serves, or waits, in the place of the one that waited.
+    fn give_up_waiting(&mut self) {
+        let latest = self.updater.latest_offer();
+        if let Some(older) = self.waiting.take_if(|waiting| waiting.offer < latest) {
+            older.order.answer(Err(Refused::Superseded));
+        }
+        if self.waiting.is_none() {
+            self.updater.forget_pushed();
+        }
+    }
+
+    /// `None`: it waits.
+    fn apply(&mut self, change: &Change) -> Option<Answer> {
+        Some(match self.updater.apply(change) {
+            Ok(Outcome::Waits) => return None,
             Ok(Outcome::Committed(committed, done)) => {
                 self.observer.committed(&committed);
                 Ok(done)
@@ -112,6 +146,6 @@ impl<O: Observer> Control<O> {
                 tracing::error!("the update is refused: {refused}; what was running goes on");
                 Err(refused)
             }
-        }
+        })
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::{Document, PUSHED_DOCUMENT, Updater};
+use super::Updater;
+use super::documents::Document;
 use crate::control::choose::Choices;
 use crate::control::store::GOOD_VERSIONS;
 use crate::snapshot::PluginModule;
@@ -12,10 +13,6 @@ use crate::snapshot::PluginModule;
 impl Updater {
     /// The change has taken effect: it is what the next one starts from, and what is kept on disk. Whether that worked.
     pub(super) fn adopt(&mut self, document: Document, choices: Choices) -> bool {
-        let is_file = document.texts.iter().all(|text| !text.path.ends_with(PUSHED_DOCUMENT));
-        if is_file {
-            self.seen = Some(document.texts.clone());
-        }
         let used = |name: &str| choices.contains_key(name);
         self.history().retire_all_but(&used, SystemTime::now());
         self.remember(&choices);
