@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
+use sidegate_config::RolloutStep;
 use sidegate_wasm_host::limits::MODULE_BYTES;
 use subtle::ConstantTimeEq;
 
@@ -21,8 +21,6 @@ use crate::control::signature::Signed;
 
 /// Bytes of a pushed configuration: what the configuration itself allows.
 const CONFIG_BYTES: usize = 16 << 20;
-/// How long a step of a pushed rollout lasts when the push does not say.
-const DEFAULT_HOLD: Duration = Duration::from_secs(60);
 /// Levels of `/logging`, in Envoy's words, and what they are called here.
 const LEVELS: [(&str, &str); 8] = [
     ("trace", "trace"),
@@ -195,7 +193,7 @@ fn shares(query: &HashMap<String, String>) -> Result<Option<Shares>, Refused> {
         (None, Some(_)) => Err(invalid("hold without rollout")),
         (Some(_), Some(None)) => Err(invalid("hold is a duration such as 60s")),
         (Some(weights), hold) => {
-            Ok(Some(Shares { weights: weights.clone(), hold: hold.flatten().unwrap_or(DEFAULT_HOLD) }))
+            Ok(Some(Shares { weights: weights.clone(), hold: hold.flatten().unwrap_or(RolloutStep::HOLD) }))
         }
     }
 }

@@ -62,7 +62,7 @@ impl<O: Observer> Control<O> {
         loop {
             while let Some(step) = self.updater.due() {
                 if !matches!(self.apply(&step), Some(Ok(_))) {
-                    break;
+                    self.updater.step_failed(&step);
                 }
             }
             let pause = self.files.pause();

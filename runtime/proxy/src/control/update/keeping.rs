@@ -20,7 +20,11 @@ impl Updater {
         let texts = texts_changed.then(|| document.texts.clone());
         (self.document, self.choices) = (Some(document), choices);
         self.retire_oldest();
-        let Some(store) = &self.store else { return false };
+        let Some(store) = &self.store else {
+            // Nobody will write them.
+            self.choices.values_mut().for_each(|choice| choice.bytes = None);
+            return false;
+        };
         let kept = (|| {
             // What is being rolled out is written when it has proved itself; until then its bytes stay here.
             for (_, choice) in self.choices.iter().filter(|(name, _)| !self.rollouts.runs(name)) {
