@@ -48,6 +48,8 @@ pub struct Updater {
     stable: Choices,
     /// Modules of each plugin that have VMs, or had; the present one last.
     serving: HashMap<String, VecDeque<Arc<PluginModule>>>,
+    /// Versions may have gone since their metrics were looked through.
+    gone: bool,
 }
 
 impl Updater {
@@ -81,6 +83,7 @@ impl Updater {
             rollouts: Rollouts::default(),
             stable: Choices::new(),
             serving: HashMap::new(),
+            gone: false,
         }
     }
 
@@ -116,6 +119,7 @@ impl Updater {
         let document = self.document_after(change)?;
         let outcome = self.carry_out(change, document);
         self.settle_offer(change, before, &outcome);
+        self.gone = true;
         outcome
     }
 

@@ -9,6 +9,7 @@ use super::documents::Document;
 use crate::control::choose::Choices;
 use crate::control::store::GOOD_VERSIONS;
 use crate::snapshot::PluginModule;
+use crate::telemetry::plugins::KeptVersions;
 
 impl Updater {
     /// The change has taken effect: it is what the next one starts from, and what is kept on disk. Whether that worked.
@@ -87,12 +88,14 @@ impl Updater {
                 serving.push_back(stable.module.clone());
             }
         }
-        let (publisher, choices) = (&self.publisher, &self.choices);
+        let (publisher, choices, gone) = (&self.publisher, &self.choices, &mut self.gone);
         self.serving.retain(|name, serving| {
             let is_present = |module: &Arc<PluginModule>| {
                 choices.get(name).is_some_and(|choice| Arc::ptr_eq(&choice.module, module))
             };
+            let before = serving.len();
             serving.retain(|module| is_present(module) || module.serving.load(Ordering::Acquire) > 0);
+            *gone |= serving.len() < before;
             while serving.len() > GOOD_VERSIONS {
                 let Some(oldest) = serving.pop_front() else { break };
                 tracing::warn!(
@@ -110,5 +113,21 @@ impl Updater {
     pub fn sweep(&mut self) {
         self.publisher.sweep();
         self.retire_oldest();
+        if std::mem::take(&mut self.gone) {
+            self.drop_series();
+        }
+    }
+
+    /// Drops the metrics of versions that neither serve nor are shown.
+    fn drop_series(&self) {
+        let mut kept = KeptVersions::default();
+        for (name, serving) in &self.serving {
+            serving.iter().for_each(|module| kept.keep(name, module.version));
+        }
+        let history = self.history();
+        for name in self.choices.keys() {
+            history.records(name).for_each(|record| kept.keep(name, record.version));
+        }
+        kept.drop_others(self.publisher.metrics());
     }
 }
