@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -20,6 +20,7 @@ use super::changes::{self, Target};
 use super::{Command, Status, views};
 use crate::control::change::Desk;
 use crate::telemetry::prometheus;
+use crate::upstream::io::{Activity, Io, Socket};
 
 /// Connections at a time; more wait.
 const CONNECTIONS: usize = 64;
@@ -30,6 +31,10 @@ const HEADERS_BYTES: usize = 64 << 10;
 /// The longest a connection may live: scrapes and probes are short.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
 
+/// How long a client may take nothing of its answer.
+const STALL: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait after an accept failed for lack of resources.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -87,28 +92,37 @@ fn serve(listening: Listening, admin: Arc<Admin>) {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             let admin = admin.clone();
             let accepted = match &listening {
-                Listening::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
-                    tokio::spawn(async move {
-                        connection(TokioIo::new(stream), admin, from.to_string()).await;
-                        drop(place);
-                    })
-                }),
-                Listening::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(async move {
-                        connection(TokioIo::new(stream), admin, "unix".to_owned()).await;
-                        drop(place);
-                    })
-                }),
+                Listening::Tcp(listener) => {
+                    listener.accept().await.map(|(stream, from)| (Socket::Tcp(stream), from.to_string()))
+                }
+                Listening::Unix(listener) => {
+                    listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), "unix".to_owned()))
+                }
             };
-            if let Err(error) = accepted {
-                tracing::warn!("accept failed (admin): {error}");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            match accepted {
+                Ok((socket, who)) => {
+                    let io = Io::new(socket, Bytes::new());
+                    let activity = io.activity.clone();
+                    tokio::spawn(async move {
+                        connection(TokioIo::new(io), activity, admin, who).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("accept failed (admin): {error}");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
             }
         }
     });
 }
 
-async fn connection<I: hyper::rt::Read + hyper::rt::Write + Unpin>(io: I, admin: Arc<Admin>, who: String) {
+async fn connection<I: hyper::rt::Read + hyper::rt::Write + Unpin>(
+    io: I,
+    activity: Arc<Activity>,
+    admin: Arc<Admin>,
+    who: String,
+) {
     let who: Arc<str> = who.into();
     let service = service_fn(move |request| {
         let (admin, who) = (admin.clone(), who.clone());
@@ -119,7 +133,18 @@ async fn connection<I: hyper::rt::Read + hyper::rt::Write + Unpin>(io: I, admin:
         .header_read_timeout(HEADERS_TIMEOUT)
         .max_buf_size(HEADERS_BYTES)
         .serve_connection(io, service);
-    let _ = tokio::time::timeout(CONNECTION_TIME, serving).await;
+    tokio::select! {
+        _ = serving => {}
+        () = stalled(&activity) => {}
+        () = tokio::time::sleep(CONNECTION_TIME) => {}
+    }
+}
+
+/// Waits until a client does not take its answer. It would keep its place from others.
+async fn stalled(activity: &Activity) {
+    while activity.write_blocked_for(Instant::now()) < STALL {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// What answers.
