@@ -223,3 +223,6 @@ pub(super) fn json_with(status: StatusCode, value: &serde_json::Value) -> Answer
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
+
+#[cfg(test)]
+mod fuzz;
