@@ -1,10 +1,11 @@
 //! The process is killed at random moments of a push. What serves after a restart is the old version or the new one, the
 //! new one if the push was answered, and nothing on disk is broken.
 
+use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::BuildHasher;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ struct Count {
     lost: usize,
     neither: usize,
     broken: usize,
-    leftovers: usize,
+    leftovers: HashSet<PathBuf>,
     slowest: Duration,
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn kills(kills: usize) -> Outcome<bool> {
         count.broken += usize::from(is_broken(&sidegate));
         drop(sidegate);
         let answered = pushing.join().unwrap_or(false);
-        count.leftovers += leftovers(&place.path().join("state"));
+        leftovers(&place.path().join("state"), &mut count.leftovers);
         let begun = Instant::now();
         sidegate = proxy(place.path(), &origin).start();
         count.slowest = count.slowest.max(begun.elapsed());
@@ -67,6 +68,10 @@ pub(crate) fn kills(kills: usize) -> Outcome<bool> {
             (true, _) => count.new += 1,
             (_, true) => count.old += 1,
             _ => count.neither += 1,
+        }
+        if now != name && (now != serves || answered) {
+            println!("  kill {kill}: {now:?} serves, not {serves:?} or {name:?}");
+            sidegate.log().lines().iter().for_each(|line| println!("    {line}"));
         }
         count.lost += usize::from(answered && now != name);
         serves = now;
@@ -96,7 +101,7 @@ fn show(kills: usize, whole: Duration, walked: usize, count: &Count) -> bool {
         count.lost == 0,
     );
     let sound = row("  files on disk found broken", &count.broken.to_string(), "0", count.broken == 0);
-    row("  half-written files left behind, and cleared", &count.leftovers.to_string(), "", true);
+    row("  half-written files left behind", &count.leftovers.len().to_string(), "", true);
     row("  versions that a rollback then walks back", &walked.to_string(), "", true);
     row("  slowest start after a kill", &format!("{} ms", count.slowest.as_millis()), "", true);
     served && durable && sound
@@ -112,15 +117,16 @@ fn is_broken(sidegate: &Sidegate) -> bool {
     sidegate.log().lines().iter().any(|line| BROKEN.iter().any(|words| line.contains(words)))
 }
 
-/// Files below a folder whose name says that they are half written.
-fn leftovers(folder: &Path) -> usize {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.path() {
-            path if path.is_dir() => leftovers(&path),
-            path => usize::from(path.extension().is_some_and(|end| end.to_string_lossy().starts_with("tmp"))),
-        })
-        .sum()
+/// Notes the files below a folder whose name says that they are half written.
+fn leftovers(folder: &Path, found: &mut HashSet<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            leftovers(&path, found);
+        } else if path.extension().is_some_and(|end| end.to_string_lossy().starts_with("tmp")) {
+            found.insert(path);
+        }
+    }
 }
 
 fn expect_ok(status: u16) -> Outcome<()> {

@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::changes::{self, Target};
 use super::{Command, Status, views};
 use crate::control::change::Desk;
+use crate::listen;
 use crate::telemetry::prometheus;
 use crate::upstream::io::{Activity, Io, Socket};
 
@@ -54,9 +55,9 @@ pub fn start(
     let (commands, receiver) = mpsc::channel(16);
     let admin = Admin { status: status.clone(), desk, log_level, commands, probe_only: false };
     if let Some(probe) = probe {
-        serve(listen(probe)?, Arc::new(Admin { probe_only: true, ..admin.clone() }));
+        serve(open(probe)?, Arc::new(Admin { probe_only: true, ..admin.clone() }));
     }
-    serve(listen(address)?, Arc::new(admin));
+    serve(open(address)?, Arc::new(admin));
     Ok(receiver)
 }
 
@@ -65,11 +66,11 @@ enum Listening {
     Unix(UnixListener),
 }
 
-fn listen(address: &Address) -> Result<Listening, String> {
+fn open(address: &Address) -> Result<Listening, String> {
     let failed = |error: std::io::Error| format!("cannot listen on {address} (admin): {error}");
     match address {
         Address::Tcp(tcp) => {
-            let socket = std::net::TcpListener::bind(tcp).map_err(failed)?;
+            let socket = listen::at_start(|| std::net::TcpListener::bind(tcp)).map_err(failed)?;
             socket.set_nonblocking(true).map_err(failed)?;
             TcpListener::from_std(socket).map(Listening::Tcp).map_err(failed)
         }
@@ -77,7 +78,7 @@ fn listen(address: &Address) -> Result<Listening, String> {
             if std::os::unix::net::UnixStream::connect(path).is_err() {
                 let _ = std::fs::remove_file(path);
             }
-            let listener = UnixListener::bind(path).map_err(failed)?;
+            let listener = listen::at_start(|| UnixListener::bind(path)).map_err(failed)?;
             let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(path, owner_only).map_err(failed)?;
             Ok(Listening::Unix(listener))
