@@ -2,14 +2,16 @@
 //! clients that flood the administration interface or take nothing from it. Traffic does not notice.
 
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sidegate_tests::traffic::{Generations, Report, during, witness};
 use sidegate_tests::{Client, Request, Sidegate, eventually};
 
 use crate::guest::module;
-use crate::operator::{TOKEN, change, json, push_to, serves, stamp, stamped};
+use crate::operator::{TOKEN, change, json, plugin, push_to, serves, stamp, stamped};
 use crate::setup::{fine, memory};
+use crate::slow_registry::two_plugins;
 use crate::swaps::LOAD;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -174,6 +176,43 @@ fn a_module_of_ten_megabytes_is_compiled_beside_traffic() {
     let slow = report.latencies.iter().filter(|(_, time)| *time > Duration::from_secs(1)).count();
     assert!(slow * 100 < report.latencies.len(), "{slow} of {} took more than a second", report.latencies.len());
     println!("{took:?}, {} requests", report.requests);
+}
+
+#[test]
+fn a_long_compilation_lets_pushes_pass_and_bad_versions_go_back() {
+    let origin = fine();
+    let sidegate = two_plugins(&origin);
+    let large = large("large", 16 << 20);
+    let answered = AtomicBool::new(false);
+    let push = |path: &str, module: &[u8]| {
+        let mut client = Client::connect(sidegate.admin()).unwrap();
+        client.set_patience(2 * PATIENCE).unwrap();
+        client.send(&change("PUT", path, module)).unwrap()
+    };
+    std::thread::scope(|scope| {
+        let compiling = scope.spawn(|| {
+            // Whoever looks whether the plugin is busy keeps it busy for a moment.
+            let not_busy = || Some(push("/plugins/other/module", &large).status).filter(|status| *status != 409);
+            let status = eventually(PATIENCE, not_busy);
+            answered.store(true, Ordering::SeqCst);
+            status
+        });
+        let is_busy = || push("/plugins/other/module", b"").status == 409;
+        eventually(PATIENCE, || is_busy().then_some(())).expect("the large module is received");
+        let trapping =
+            module("(func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32) unreachable)");
+        let said = json(&push("/plugins/stamp/module?rollout=50&hold=60s", &trapping));
+        assert_eq!(said["state"], "ROLLING_OUT", "{said}");
+        let is_gone = || {
+            sidegate.get("/");
+            (plugin(&sidegate)["state"] == "LIVE").then_some(())
+        };
+        eventually(PATIENCE, is_gone).expect("the judge is awake");
+        assert!(!answered.load(Ordering::SeqCst), "all of that while the large module is compiled");
+        assert_eq!(compiling.join().unwrap(), Some(200));
+    });
+    let answer = Client::get_once(sidegate.address("second"), "/").unwrap();
+    assert_eq!(answer.header("x-gen"), Some("large"));
 }
 
 #[test]

@@ -60,7 +60,8 @@ fn put(sidegate: &Sidegate, document: &str) -> Response {
 /// A second plugin, which is what waits for nobody.
 const OTHER: &str = "- {name: other, url: \"file:stamp.wasm\"}";
 
-fn two_plugins(origin: &Origin) -> Sidegate {
+/// `stamp` on the listener `inbound`, `other` on `second`, both from one file.
+pub(crate) fn two_plugins(origin: &Origin) -> Sidegate {
     let text = format!(
         "admin: {{tokenFile: token}}\n\
          plugins:\n- {{name: stamp, url: \"file:stamp.wasm\"}}\n{OTHER}\n\

@@ -152,7 +152,8 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
     let commands = admin::start(&admin_address, probe, &status, desk.clone(), log_level)?;
 
     let (cache, store) = state(&config);
-    let modules = modules(&config, workers, cache)?;
+    let mut modules = modules(&config, workers, cache)?;
+    modules.compile_beside(desk.clone()).map_err(|error| format!("cannot start a thread that compiles: {error}"))?;
     let (orders, incoming_orders) = mpsc::unbounded_channel();
     let (mailboxes, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAILBOX)).unzip();
     let mailboxes: Arc<[_]> = mailboxes.into();
@@ -179,7 +180,7 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
     let history = status.history.clone();
     let updater = Updater::new(options.config, config, modules, sources, publisher, store, history);
     let files = Files::new(move || desk.look());
-    let control = Control { updater, inbox, files, observer: status.clone(), waiting: None };
+    let control = Control { updater, inbox, files, observer: status.clone(), waiting: Vec::new(), news: false };
     tokio::select! {
         first = start_control(control, beginning, begun) => first?,
         () = signals.either() => {

@@ -24,15 +24,17 @@ pub struct Control<O> {
     pub inbox: Inbox,
     pub files: Files,
     pub observer: O,
-    /// A pushed configuration that waits for modules.
-    pub waiting: Option<Waiting>,
+    /// Orders that wait for URLs, or for code: each keeps its place, so that there are only so many.
+    pub waiting: Vec<Waiting>,
+    /// There was news of these, and files were not looked at since.
+    pub news: bool,
 }
 
 /// An order that is carried out when what it needs is there.
 pub struct Waiting {
     order: Order,
-    /// The number of its configuration.
-    offer: u64,
+    /// The number of its configuration, if it is one.
+    offer: Option<u64>,
 }
 
 impl<O: Observer> Control<O> {
@@ -80,21 +82,22 @@ impl<O: Observer> Control<O> {
         }
     }
 
-    /// Looks whether files have changed, or URLs have something new.
+    /// Looks whether files have changed, or what somebody waits for is there.
     fn look(&mut self) {
+        let arrived = self.updater.take_news();
+        self.news |= arrived;
         let changed = self.files.have_changed(Instant::now());
         if changed && self.updater.is_unsettled() {
             self.files.look_again();
-            return;
-        }
-        let news = self.updater.has_remote_news();
-        if changed || news {
+        } else if changed || std::mem::take(&mut self.news) {
             let _ = self.apply(&Change::Sources);
             self.files.follow(self.updater.files());
         }
         self.give_up_waiting();
-        if let Some(waiting) = self.waiting.take_if(|_| news) {
-            self.order(waiting.order);
+        if arrived {
+            for waiting in std::mem::take(&mut self.waiting) {
+                self.order(waiting.order);
+            }
         }
     }
 
@@ -104,23 +107,21 @@ impl<O: Observer> Control<O> {
         match outcome {
             Some(outcome) => order.answer(outcome),
             None => {
-                let offer = self.updater.latest_offer();
-                // The one that waited until now is older.
-                if let Some(older) = self.waiting.replace(Waiting { order, offer }) {
-                    older.order.answer(Err(Refused::Superseded));
-                }
+                let offer = matches!(order.change, Change::Config { .. }).then(|| self.updater.latest_offer());
+                self.waiting.push(Waiting { order, offer });
             }
         }
         self.give_up_waiting();
     }
 
-    /// A later configuration serves, or waits, in the place of the one that waited.
+    /// A configuration that waited gives way to a later one that serves, or waits itself.
     fn give_up_waiting(&mut self) {
         let latest = self.updater.latest_offer();
-        if let Some(older) = self.waiting.take_if(|waiting| waiting.offer < latest) {
+        let is_older = |waiting: &mut Waiting| waiting.offer.is_some_and(|offer| offer < latest);
+        for older in self.waiting.extract_if(.., is_older) {
             older.order.answer(Err(Refused::Superseded));
         }
-        if self.waiting.is_none() {
+        if self.waiting.iter().all(|waiting| waiting.offer.is_none()) {
             self.updater.forget_pushed();
         }
     }

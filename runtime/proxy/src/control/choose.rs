@@ -132,7 +132,7 @@ impl Chooser<'_> {
         {
             content.builtin = Some(builtin.name);
         }
-        let seen = self.before.get(&plugin.name).and_then(|before| before.seen.clone());
+        let seen = self.seen(plugin);
         let choice = self.admit(plugin, key.as_ref(), content, seen, push.allow_rollback);
         let choice = choice.map_err(|(reason, _)| invalid("not accepted", reason))?;
         match &choice.module.code {
@@ -155,8 +155,14 @@ impl Chooser<'_> {
         let key = key_of(plugin).map_err(invalid)?;
         let choice = self.of_good(plugin, &previous).ok_or_else(no_previous)?;
         check(plugin, key.as_ref(), &choice).map_err(invalid)?;
-        let seen = live.and_then(|live| live.seen.clone());
+        let seen = self.seen(plugin);
         Ok(Choice { source: "rollback".to_owned(), pushed: true, seen, ..choice })
+    }
+
+    /// The digest that the source has at this moment: what is there already is older than what takes its place.
+    fn seen(&self, plugin: &Plugin) -> Option<String> {
+        let before = || self.before.get(&plugin.name).and_then(|before| before.seen.clone());
+        self.sources.read(plugin).ok().map(|content| content.digest).or_else(before)
     }
 
     /// The last good version of an earlier process.

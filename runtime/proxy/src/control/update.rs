@@ -97,9 +97,10 @@ impl Updater {
         self.document.as_ref().is_some_and(|document| sources::half_written(&document.config.plugins))
     }
 
-    /// Whether a URL has something else than it had.
-    pub fn has_remote_news(&mut self) -> bool {
-        self.sources.take_news()
+    /// Whether a URL has something else than it had, or code of a module is there that was waited for.
+    pub fn take_news(&mut self) -> bool {
+        let of_sources = self.sources.take_news();
+        self.modules.take_news() || of_sources
     }
 
     /// Serves these texts first, whatever the files say now: they are what could be loaded. Waits for what URLs have.
@@ -117,8 +118,9 @@ impl Updater {
         }
         let before = self.document.as_ref().map(|document| document.number);
         let document = self.document_after(change)?;
+        let offer = document.offer();
         let outcome = self.carry_out(change, document);
-        self.settle_offer(change, before, &outcome);
+        self.settle_offer(change, offer, before, &outcome);
         self.gone = true;
         outcome
     }
@@ -131,7 +133,13 @@ impl Updater {
         if self.waits(change, &document, &plugins) {
             return Ok(Outcome::Waits);
         }
-        let choices = self.choose(change, &plugins)?;
+        self.modules.begin(self.publisher.current().is_none());
+        let choices = self.choose(change, &plugins);
+        if self.modules.are_awaited() {
+            return Ok(Outcome::Waits);
+        }
+        let compiling = self.modules.end();
+        let choices = choices?;
         self.note_sources(&choices);
         if let Some(done) = self.is_nothing_new(change, &document, &choices) {
             self.adopt(document, choices);
@@ -170,7 +178,7 @@ impl Updater {
                 self.count(&choice.0, if change.goes_back() { "rolled_back" } else { "committed" });
             }
         }
-        let milliseconds = u64::try_from((prepared - begun).as_millis()).unwrap_or(u64::MAX);
+        let milliseconds = u64::try_from((prepared - begun + compiling).as_millis()).unwrap_or(u64::MAX);
         let shape = self.document.as_ref().map(|document| document.shape.clone()).unwrap_or_default();
         let changed = difference::paths(&shape, &document.shape);
         let config = document.config.clone();
@@ -258,6 +266,7 @@ impl Updater {
         };
         let choice = match choice {
             Ok(choice) => choice,
+            Err(refused) if self.modules.are_awaited() => return Err(refused),
             Err(refused) => {
                 self.count(&asked.name, "refused");
                 return Err(refused);

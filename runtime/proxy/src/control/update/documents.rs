@@ -32,6 +32,11 @@ impl Document {
         Ok(Self { config, warnings, texts: texts.to_vec(), shape, number })
     }
 
+    /// What it is as an offer: its number, and what it wants from URLs.
+    pub(super) fn offer(&self) -> (u64, HashSet<Asked>) {
+        (self.number, self.config.plugins.iter().filter_map(Asked::of).collect())
+    }
+
     pub(super) fn is_pushed(&self) -> bool {
         self.texts.iter().any(|text| text.path.ends_with(PUSHED_DOCUMENT))
     }
@@ -157,18 +162,26 @@ impl Updater {
         }
         if self.offers.taken < document.number {
             tracing::info!("a configuration waits for {}", awaited.join(", "));
-            self.offers.taken = document.number;
-        }
-        if matches!(change, Change::Config { .. }) {
-            self.offers.of_pushed = own;
         }
         true
     }
 
-    /// A change has taken effect, or has been refused, or waits.
-    /// `before` is the number of what served until now.
-    pub(super) fn settle_offer(&mut self, change: &Change, before: Option<u64>, outcome: &Result<Outcome, Failure>) {
-        if !change.is_configuration() || matches!(outcome, Ok(Outcome::Waits)) {
+    /// A change has taken effect, or has been refused, or waits. `before` is the number of what served until now.
+    pub(super) fn settle_offer(
+        &mut self,
+        change: &Change,
+        (number, urls): (u64, HashSet<Asked>),
+        before: Option<u64>,
+        outcome: &Result<Outcome, Failure>,
+    ) {
+        if !change.is_configuration() {
+            return;
+        }
+        if matches!(outcome, Ok(Outcome::Waits)) {
+            self.offers.taken = self.offers.taken.max(number);
+            if matches!(change, Change::Config { .. }) {
+                self.offers.of_pushed = urls;
+            }
             return;
         }
         if let Some(document) = self.document.as_ref().filter(|document| Some(document.number) != before) {

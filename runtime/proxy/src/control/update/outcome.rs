@@ -21,7 +21,7 @@ pub enum Outcome {
     Committed(Box<Committed>, Done),
     /// It says what is the case already.
     Nothing(Done),
-    /// It is a configuration that names URLs which have not answered yet. It is to be applied again when there is news.
+    /// A URL has not answered yet, or code is not compiled yet. It is to be applied again when there is news.
     Waits,
 }
 
