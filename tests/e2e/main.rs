@@ -29,6 +29,7 @@ mod grpc_service;
 mod guarded;
 mod guest;
 mod h2_origin;
+mod hard_pressed;
 mod hop_by_hop;
 mod hostile;
 mod http2;
@@ -60,6 +61,7 @@ mod signed;
 #[path = "../signing.rs"]
 mod signing;
 mod slow_peers;
+mod slow_registry;
 mod smuggling;
 mod sources;
 mod swaps;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use sidegate_tests::{Answer, Client, Gate, Origin, eventually};
+use sidegate_tests::{Answer, Client, Gate, Origin, Request, eventually, prometheus};
 
 use crate::guest::{guest, module};
 use crate::operator::{json, plugin, push, rollback, serves, stamp, stamped, states};
@@ -150,4 +150,27 @@ fn the_root_of_a_version_that_is_gone_is_told_so() {
     assert_eq!(push(&sidegate, &guest(&[("done", "(drop (call $log #2 <farewell>))")])).status, 200);
     assert_eq!(push(&sidegate, &stamp("b")).status, 200);
     sidegate.log().line_with("farewell", Duration::from_secs(5)).expect("on_done is called");
+}
+
+#[test]
+fn metrics_do_not_grow_with_every_version() {
+    let origin = fine();
+    let sidegate = stamped(&origin, "", "").with_workers(1).start();
+    let requests = || plugin(&sidegate)["requests"].as_u64().unwrap();
+    let (mut lines, mut sent) = (Vec::new(), 0);
+    for number in 1..=100 {
+        assert_eq!(push(&sidegate, &stamp(&format!("v{number}"))).status, 200);
+        for _ in 0..3 {
+            assert_eq!(sidegate.get("/").status, 200);
+            sent += 1;
+        }
+        assert_eq!(requests(), sent, "no count is lost with its version");
+        lines.push(sidegate.ask_admin(&Request::get("/metrics")).text().lines().count());
+    }
+    // Which hooks are measured is left to chance.
+    assert!(lines[99] <= lines[49] + 20, "{lines:?}");
+    let page = sidegate.ask_admin(&Request::get("/metrics")).text().into_owned();
+    let of = |version| prometheus::sum(&page, "sidegate_plugin_requests_total", &[("version", version)]);
+    assert!(of("1").is_none() && of("101").is_some());
+    assert!(of("earlier") >= Some(180.0), "{:?}", of("earlier"));
 }

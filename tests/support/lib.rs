@@ -18,6 +18,8 @@
 
 pub mod client;
 pub mod eventually;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 #[cfg(feature = "http2")]
 pub mod h2;
 mod hex;

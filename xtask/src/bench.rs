@@ -2,6 +2,7 @@
 
 mod soak;
 mod swap;
+mod update;
 
 use std::env;
 use std::path::PathBuf;
@@ -12,11 +13,14 @@ use crate::workspace::Workspace;
 
 pub(crate) use soak::DEFAULT_REQUESTS;
 pub(crate) use swap::DEFAULT_SWAPS;
+pub(crate) use update::{DEFAULT_KILLS, DEFAULT_ROLLOUTS};
 
 /// How much of it.
 pub(crate) struct Amounts {
     pub(crate) requests: usize,
     pub(crate) swaps: usize,
+    pub(crate) kills: usize,
+    pub(crate) rollouts: usize,
 }
 
 struct Bench {
@@ -30,6 +34,7 @@ enum Run {
     Cargo(&'static [&'static str]),
     Soak,
     Swap,
+    Update,
 }
 
 const BENCHES: &[Bench] = &[
@@ -53,6 +58,12 @@ const BENCHES: &[Bench] = &[
         measures: "--swaps N (1,000) of a filter under load: what is lost, latency, pause, memory; needs `build`",
         run: Run::Swap,
     },
+    Bench {
+        name: "update",
+        measures: "--kills N (200) in the middle of pushes; --rollouts N (50) of a version like the one before, of one \
+                   that traps, of one that is slow: what is lost, what goes back and when",
+        run: Run::Update,
+    },
 ];
 
 /// Runs the benchmark of this name; without a name, lists what there is.
@@ -67,6 +78,7 @@ pub(crate) fn bench(workspace: &Workspace, name: Option<&str>, amounts: &Amounts
         Run::Cargo(cargo) => workspace.host_cargo(cargo).step(&format!("bench {name}")),
         Run::Soak => soak::soak(workspace, amounts.requests),
         Run::Swap => swap::swap(workspace, amounts.swaps),
+        Run::Update => update::update(workspace, amounts.kills, amounts.rollouts),
     }
 }
 

@@ -31,10 +31,10 @@ cargo xtask test [--peers | --only-peers] [--quick NAME]
         --only-peers runs nothing else; --quick only tests whose name has NAME
 cargo xtask foreign
         target/filters-foreign/*.wasm: filters made with other SDKs, for the tests; `test` does it too
-cargo xtask bench [NAME] [--requests N] [--swaps N]
+cargo xtask bench [NAME] [--requests N] [--swaps N] [--kills N] [--rollouts N]
         one of the project's benchmarks
 cargo xtask fuzz [NAME] [--seconds N]
-        hostile bytes against the Wasm host, 60 seconds long";
+        hostile input, 60 seconds long; without a name, the list of targets";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -91,9 +91,11 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         "bench" => {
             let requests = rest.number("--requests", bench::DEFAULT_REQUESTS)?;
             let swaps = rest.number("--swaps", bench::DEFAULT_SWAPS)?;
+            let kills = rest.number("--kills", bench::DEFAULT_KILLS)?;
+            let rollouts = rest.number("--rollouts", bench::DEFAULT_ROLLOUTS)?;
             let name = rest.positional();
             rest.end()?;
-            bench::bench(&workspace, name.as_deref(), &bench::Amounts { requests, swaps })
+            bench::bench(&workspace, name.as_deref(), &bench::Amounts { requests, swaps, kills, rollouts })
         }
         "fuzz" => {
             let seconds = rest.number("--seconds", fuzz::DEFAULT_SECONDS)?;

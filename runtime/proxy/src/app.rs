@@ -19,7 +19,7 @@ use crate::control::files::Files;
 use crate::control::modules::Modules;
 use crate::control::publish::{self, Publisher};
 use crate::control::sealed::Sealed;
-use crate::control::sources::Sources;
+use crate::control::sources::{Asked, Sources};
 use crate::control::store::{self, Index, Store};
 use crate::control::update::Updater;
 use crate::control::{builtins, change};
@@ -43,9 +43,11 @@ pub fn check(path: &Path) -> Result<Problems, Problems> {
     let process = Arc::new(Process::new(1));
     let mut modules = modules(&config, 1, None).map_err(|error| plain_problem(path, &error))?;
     let plugins = compile::plugins_of(&config, &builtins::names())?;
+    let mut sources = Sources::new(None);
+    sources.wait(&plugins.iter().filter_map(Asked::of).collect());
     let mut chooser = Chooser {
         modules: &mut modules,
-        sources: &Sources::new(None),
+        sources: &sources,
         store: None,
         index: &Index::new(),
         before: &Choices::new(),
@@ -150,7 +152,8 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
     let commands = admin::start(&admin_address, probe, &status, desk.clone(), log_level)?;
 
     let (cache, store) = state(&config);
-    let modules = modules(&config, workers, cache)?;
+    let mut modules = modules(&config, workers, cache)?;
+    modules.compile_beside(desk.clone()).map_err(|error| format!("cannot start a thread that compiles: {error}"))?;
     let (orders, incoming_orders) = mpsc::unbounded_channel();
     let (mailboxes, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAILBOX)).unzip();
     let mailboxes: Arc<[_]> = mailboxes.into();
@@ -177,7 +180,7 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
     let history = status.history.clone();
     let updater = Updater::new(options.config, config, modules, sources, publisher, store, history);
     let files = Files::new(move || desk.look());
-    let control = Control { updater, inbox, files, observer: status.clone() };
+    let control = Control { updater, inbox, files, observer: status.clone(), waiting: Vec::new(), news: false };
     tokio::select! {
         first = start_control(control, beginning, begun) => first?,
         () = signals.either() => {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockAddr, Socket as Raw, Type};
 
@@ -10,6 +11,26 @@ use crate::snapshot::Address;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
+
+/// How long what a killed predecessor had may stay taken: the compiler that it was starting holds it, too, until it runs.
+const INHERITED: Duration = Duration::from_secs(1);
+const INHERITED_LOOK: Duration = Duration::from_millis(5);
+
+/// Tries to take at the start what only one process can have; for a moment again when it is taken.
+pub fn at_start<T>(mut take: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let until = Instant::now() + INHERITED;
+    loop {
+        match take() {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::WouldBlock)
+                    && Instant::now() < until =>
+            {
+                std::thread::sleep(INHERITED_LOOK);
+            }
+            outcome => return outcome,
+        }
+    }
+}
 
 /// A bound and listening socket.
 #[derive(Debug)]
@@ -76,4 +97,25 @@ fn tcp_socket(address: std::net::SocketAddr, shared: bool) -> io::Result<std::ne
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_for_a_moment_is_waited_for_and_no_longer() {
+        let mut tries = 0;
+        let mut taken_for = |times: u32, kind: io::ErrorKind| {
+            tries = 0;
+            at_start(|| {
+                tries += 1;
+                if tries > times { Ok(tries) } else { Err(kind.into()) }
+            })
+        };
+        assert_eq!(taken_for(3, io::ErrorKind::AddrInUse).unwrap(), 4);
+        assert_eq!(taken_for(3, io::ErrorKind::WouldBlock).unwrap(), 4);
+        assert!(taken_for(3, io::ErrorKind::PermissionDenied).is_err(), "that does not pass");
+        assert!(taken_for(u32::MAX, io::ErrorKind::AddrInUse).is_err());
+    }
 }

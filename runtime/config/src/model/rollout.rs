@@ -13,11 +13,16 @@ section! {
         /// What decides which version a request gets. Default: chance.
         pub sticky_by: Option<StickyBy> = None,
         /// Requests that the new version must have served before a step may end. Default: 200.
-        pub min_requests: u32 where positive = 200,
+        pub min_requests: u32 where positive = Rollout::MIN_REQUESTS,
         /// When the new version is worse.
         pub abort_on: AbortOn = AbortOn::default(),
     }
     then rising
+}
+
+impl Rollout {
+    /// The default of `min_requests`, also of a rollout that a push asks for.
+    pub const MIN_REQUESTS: u32 = 200;
 }
 
 section! {
@@ -26,8 +31,13 @@ section! {
         /// Percent of the requests.
         pub weight: Share where part,
         /// How long the step lasts at least. Default: 60s.
-        pub hold: Duration = Duration::from_secs(60),
+        pub hold: Duration = RolloutStep::HOLD,
     }
+}
+
+impl RolloutStep {
+    /// The default of `hold`, also of a rollout that a push asks for.
+    pub const HOLD: Duration = Duration::from_secs(60);
 }
 
 section! {

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
+use sidegate_config::RolloutStep;
 use sidegate_wasm_host::limits::MODULE_BYTES;
 use subtle::ConstantTimeEq;
 
@@ -21,8 +21,6 @@ use crate::control::signature::Signed;
 
 /// Bytes of a pushed configuration: what the configuration itself allows.
 const CONFIG_BYTES: usize = 16 << 20;
-/// How long a step of a pushed rollout lasts when the push does not say.
-const DEFAULT_HOLD: Duration = Duration::from_secs(60);
 /// Levels of `/logging`, in Envoy's words, and what they are called here.
 const LEVELS: [(&str, &str); 8] = [
     ("trace", "trace"),
@@ -179,7 +177,7 @@ async fn push(
     let digest = field("x-sidegate-sha256");
     let allow_rollback = query.contains_key("allowRollback");
     let module = match upload::read(request, MODULE_BYTES).await {
-        Ok(module) => module,
+        Ok(module) => module.into(),
         Err((status, reason)) => return not_received(status, reason),
     };
     let push = Push { plugin, module, digest, signed, allow_rollback, rollout };
@@ -195,7 +193,7 @@ fn shares(query: &HashMap<String, String>) -> Result<Option<Shares>, Refused> {
         (None, Some(_)) => Err(invalid("hold without rollout")),
         (Some(_), Some(None)) => Err(invalid("hold is a duration such as 60s")),
         (Some(weights), hold) => {
-            Ok(Some(Shares { weights: weights.clone(), hold: hold.flatten().unwrap_or(DEFAULT_HOLD) }))
+            Ok(Some(Shares { weights: weights.clone(), hold: hold.flatten().unwrap_or(RolloutStep::HOLD) }))
         }
     }
 }
@@ -265,6 +263,7 @@ fn refusal(refused: &Refused) -> (Answer, String) {
         Refused::NoPrevious(_) => (StatusCode::CONFLICT, "no previous version", detail.clone()),
         Refused::NoRollout(_) => (StatusCode::CONFLICT, "no rollout", detail.clone()),
         Refused::Busy(_) => (StatusCode::CONFLICT, "update in progress", detail.clone()),
+        Refused::Superseded => (StatusCode::CONFLICT, "superseded", detail.clone()),
         Refused::Full => (StatusCode::SERVICE_UNAVAILABLE, "busy", detail.clone()),
         Refused::Ending => (StatusCode::SERVICE_UNAVAILABLE, "draining", detail.clone()),
         Refused::Invalid { error, reason } => (StatusCode::UNPROCESSABLE_ENTITY, *error, reason.clone()),

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -19,7 +19,9 @@ use tokio::sync::{Semaphore, mpsc};
 use super::changes::{self, Target};
 use super::{Command, Status, views};
 use crate::control::change::Desk;
+use crate::listen;
 use crate::telemetry::prometheus;
+use crate::upstream::io::{Activity, Io, Socket};
 
 /// Connections at a time; more wait.
 const CONNECTIONS: usize = 64;
@@ -30,6 +32,10 @@ const HEADERS_BYTES: usize = 64 << 10;
 /// The longest a connection may live: scrapes and probes are short.
 const CONNECTION_TIME: Duration = Duration::from_secs(300);
 
+/// How long a client may take nothing of its answer.
+const STALL: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait after an accept failed for lack of resources.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
@@ -49,9 +55,9 @@ pub fn start(
     let (commands, receiver) = mpsc::channel(16);
     let admin = Admin { status: status.clone(), desk, log_level, commands, probe_only: false };
     if let Some(probe) = probe {
-        serve(listen(probe)?, Arc::new(Admin { probe_only: true, ..admin.clone() }));
+        serve(open(probe)?, Arc::new(Admin { probe_only: true, ..admin.clone() }));
     }
-    serve(listen(address)?, Arc::new(admin));
+    serve(open(address)?, Arc::new(admin));
     Ok(receiver)
 }
 
@@ -60,11 +66,11 @@ enum Listening {
     Unix(UnixListener),
 }
 
-fn listen(address: &Address) -> Result<Listening, String> {
+fn open(address: &Address) -> Result<Listening, String> {
     let failed = |error: std::io::Error| format!("cannot listen on {address} (admin): {error}");
     match address {
         Address::Tcp(tcp) => {
-            let socket = std::net::TcpListener::bind(tcp).map_err(failed)?;
+            let socket = listen::at_start(|| std::net::TcpListener::bind(tcp)).map_err(failed)?;
             socket.set_nonblocking(true).map_err(failed)?;
             TcpListener::from_std(socket).map(Listening::Tcp).map_err(failed)
         }
@@ -72,7 +78,7 @@ fn listen(address: &Address) -> Result<Listening, String> {
             if std::os::unix::net::UnixStream::connect(path).is_err() {
                 let _ = std::fs::remove_file(path);
             }
-            let listener = UnixListener::bind(path).map_err(failed)?;
+            let listener = listen::at_start(|| UnixListener::bind(path)).map_err(failed)?;
             let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(path, owner_only).map_err(failed)?;
             Ok(Listening::Unix(listener))
@@ -87,28 +93,37 @@ fn serve(listening: Listening, admin: Arc<Admin>) {
             let Ok(place) = places.clone().acquire_owned().await else { return };
             let admin = admin.clone();
             let accepted = match &listening {
-                Listening::Tcp(listener) => listener.accept().await.map(|(stream, from)| {
-                    tokio::spawn(async move {
-                        connection(TokioIo::new(stream), admin, from.to_string()).await;
-                        drop(place);
-                    })
-                }),
-                Listening::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                    tokio::spawn(async move {
-                        connection(TokioIo::new(stream), admin, "unix".to_owned()).await;
-                        drop(place);
-                    })
-                }),
+                Listening::Tcp(listener) => {
+                    listener.accept().await.map(|(stream, from)| (Socket::Tcp(stream), from.to_string()))
+                }
+                Listening::Unix(listener) => {
+                    listener.accept().await.map(|(stream, _)| (Socket::Unix(stream), "unix".to_owned()))
+                }
             };
-            if let Err(error) = accepted {
-                tracing::warn!("accept failed (admin): {error}");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
+            match accepted {
+                Ok((socket, who)) => {
+                    let io = Io::new(socket, Bytes::new());
+                    let activity = io.activity.clone();
+                    tokio::spawn(async move {
+                        connection(TokioIo::new(io), activity, admin, who).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("accept failed (admin): {error}");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
             }
         }
     });
 }
 
-async fn connection<I: hyper::rt::Read + hyper::rt::Write + Unpin>(io: I, admin: Arc<Admin>, who: String) {
+async fn connection<I: hyper::rt::Read + hyper::rt::Write + Unpin>(
+    io: I,
+    activity: Arc<Activity>,
+    admin: Arc<Admin>,
+    who: String,
+) {
     let who: Arc<str> = who.into();
     let service = service_fn(move |request| {
         let (admin, who) = (admin.clone(), who.clone());
@@ -119,7 +134,18 @@ async fn connection<I: hyper::rt::Read + hyper::rt::Write + Unpin>(io: I, admin:
         .header_read_timeout(HEADERS_TIMEOUT)
         .max_buf_size(HEADERS_BYTES)
         .serve_connection(io, service);
-    let _ = tokio::time::timeout(CONNECTION_TIME, serving).await;
+    tokio::select! {
+        _ = serving => {}
+        () = stalled(&activity) => {}
+        () = tokio::time::sleep(CONNECTION_TIME) => {}
+    }
+}
+
+/// Waits until a client does not take its answer. It would keep its place from others.
+async fn stalled(activity: &Activity) {
+    while activity.write_blocked_for(Instant::now()) < STALL {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// What answers.
@@ -198,3 +224,6 @@ pub(super) fn json_with(status: StatusCode, value: &serde_json::Value) -> Answer
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -13,8 +13,7 @@ use sidegate_config::Config;
 use super::Status;
 use crate::snapshot::{Cluster, PluginUse, Snapshot};
 use crate::telemetry::metrics::{Series, SeriesName};
-use crate::telemetry::plugins::REQUESTS;
-use crate::worker::env::CPU_SECONDS;
+use crate::telemetry::plugins::{CPU_SECONDS, FAULTS, REQUESTS};
 
 pub(super) const HELP: &str = "\
 GET  /ready                  200 LIVE, or 503 with the reason
@@ -242,7 +241,7 @@ fn of_plugin<'s>(
 /// `{hook: {reason: count}}` from the fault counters.
 fn faults(status: &Status, plugin: &str) -> Value {
     let mut hooks: Map<String, Value> = Map::new();
-    for (labels, series) in of_plugin(status, plugin, "sidegate_plugin_faults_total") {
+    for (labels, series) in of_plugin(status, plugin, FAULTS) {
         let (Some(hook), Some(reason)) = (label(&labels, "hook"), label(&labels, "reason")) else { continue };
         let reasons = hooks.entry(hook).or_insert_with(|| json!({}));
         if let Some(reasons) = reasons.as_object_mut() {

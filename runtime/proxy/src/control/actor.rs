@@ -24,6 +24,17 @@ pub struct Control<O> {
     pub inbox: Inbox,
     pub files: Files,
     pub observer: O,
+    /// Orders that wait for URLs, or for code: each keeps its place, so that there are only so many.
+    pub waiting: Vec<Waiting>,
+    /// There was news of these, and files were not looked at since.
+    pub news: bool,
+}
+
+/// An order that is carried out when what it needs is there.
+pub struct Waiting {
+    order: Order,
+    /// The number of its configuration, if it is one.
+    offer: Option<u64>,
 }
 
 impl<O: Observer> Control<O> {
@@ -31,7 +42,7 @@ impl<O: Observer> Control<O> {
     pub fn begin(&mut self, texts: &[Source]) -> Result<(), String> {
         match self.updater.begin(texts) {
             Ok(Outcome::Committed(committed, _)) => self.observer.committed(&committed),
-            Ok(Outcome::Nothing(_)) => {}
+            Ok(Outcome::Nothing(_) | Outcome::Waits) => {}
             Err(Failure::Problems(problems)) => return Err(problems.to_string()),
             Err(Failure::Refused(refused)) => return Err(refused.to_string()),
         }
@@ -52,8 +63,8 @@ impl<O: Observer> Control<O> {
         self.files.begin(self.updater.files(), begun);
         loop {
             while let Some(step) = self.updater.due() {
-                if self.apply(&step).is_err() {
-                    break;
+                if !matches!(self.apply(&step), Some(Ok(_))) {
+                    self.updater.step_failed(&step);
                 }
             }
             let pause = self.files.pause();
@@ -71,30 +82,54 @@ impl<O: Observer> Control<O> {
         }
     }
 
-    /// Looks whether files have changed, or URLs have something new.
+    /// Looks whether files have changed, or what somebody waits for is there.
     fn look(&mut self) {
+        let arrived = self.updater.take_news();
+        self.news |= arrived;
         let changed = self.files.have_changed(Instant::now());
         if changed && self.updater.is_unsettled() {
             self.files.look_again();
-            return;
-        }
-        if changed || self.updater.has_remote_news() {
+        } else if changed || std::mem::take(&mut self.news) {
             let _ = self.apply(&Change::Sources);
             self.files.follow(self.updater.files());
+        }
+        self.give_up_waiting();
+        if arrived {
+            for waiting in std::mem::take(&mut self.waiting) {
+                self.order(waiting.order);
+            }
         }
     }
 
     fn order(&mut self, order: Order) {
-        let Order { change, answer, place } = order;
-        let outcome = self.apply(&change);
+        let outcome = self.apply(&order.change);
         self.files.follow(self.updater.files());
-        // Whoever hears the answer may ask for the next change at once.
-        drop(place);
-        let _ = answer.send(outcome);
+        match outcome {
+            Some(outcome) => order.answer(outcome),
+            None => {
+                let offer = matches!(order.change, Change::Config { .. }).then(|| self.updater.latest_offer());
+                self.waiting.push(Waiting { order, offer });
+            }
+        }
+        self.give_up_waiting();
     }
 
-    fn apply(&mut self, change: &Change) -> Answer {
-        match self.updater.apply(change) {
+    /// A configuration that waited gives way to a later one that serves, or waits itself.
+    fn give_up_waiting(&mut self) {
+        let latest = self.updater.latest_offer();
+        let is_older = |waiting: &mut Waiting| waiting.offer.is_some_and(|offer| offer < latest);
+        for older in self.waiting.extract_if(.., is_older) {
+            older.order.answer(Err(Refused::Superseded));
+        }
+        if self.waiting.iter().all(|waiting| waiting.offer.is_none()) {
+            self.updater.forget_pushed();
+        }
+    }
+
+    /// `None`: it waits.
+    fn apply(&mut self, change: &Change) -> Option<Answer> {
+        Some(match self.updater.apply(change) {
+            Ok(Outcome::Waits) => return None,
             Ok(Outcome::Committed(committed, done)) => {
                 self.observer.committed(&committed);
                 Ok(done)
@@ -112,6 +147,6 @@ impl<O: Observer> Control<O> {
                 tracing::error!("the update is refused: {refused}; what was running goes on");
                 Err(refused)
             }
-        }
+        })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -38,7 +39,7 @@ pub enum Change {
 #[derive(Debug)]
 pub struct Push {
     pub plugin: String,
-    pub module: Vec<u8>,
+    pub module: Bytes,
     /// What the pusher says its sha256 is.
     pub digest: Option<String>,
     pub signed: Option<Signed>,
@@ -112,6 +113,8 @@ pub enum Refused {
     Busy(String),
     #[error("too many changes wait already")]
     Full,
+    #[error("a later configuration came while this one waited for its modules")]
+    Superseded,
     #[error("the proxy is going away")]
     Ending,
     /// What was offered is not good enough: in one word group, and in detail.
@@ -127,6 +130,16 @@ pub struct Order {
     pub change: Change,
     pub answer: oneshot::Sender<Answer>,
     pub place: Place,
+}
+
+impl Order {
+    /// Says how it ended.
+    pub fn answer(self, outcome: Answer) {
+        let Self { answer, place, .. } = self;
+        // Whoever hears the answer may ask for the next change at once.
+        drop(place);
+        let _ = answer.send(outcome);
+    }
 }
 
 /// What the control thread receives.

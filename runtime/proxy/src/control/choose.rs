@@ -1,10 +1,10 @@
 //! Which module each plugin runs: what its source has, unless something was pushed in its place, or the source has
 //! nothing and an earlier module serves on.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sidegate_config::{Plugin, PluginUrl};
 
 use super::builtins;
@@ -32,7 +32,7 @@ pub struct Choice {
     /// Why the source has nothing at the moment.
     pub missing: Option<String>,
     /// Its bytes, until they are kept on disk.
-    pub bytes: Option<Cow<'static, [u8]>>,
+    pub bytes: Option<Bytes>,
 }
 
 /// Choices by plugin.
@@ -122,7 +122,7 @@ impl Chooser<'_> {
     pub fn of_push(&mut self, plugin: &Plugin, push: &Push) -> Result<Choice, Refused> {
         let invalid = |error, reason| Refused::Invalid { error, reason };
         let key = key_of(plugin).map_err(|reason| invalid("no key", reason))?;
-        let mut content = Content::new("push".to_owned(), Cow::Owned(push.module.clone()), push.signed.clone());
+        let mut content = Content::new("push".to_owned(), push.module.clone(), push.signed.clone());
         if let Some(said) = push.digest.as_ref().filter(|said| !said.eq_ignore_ascii_case(&content.digest)) {
             let reason = format!("sha256 of the body is {}, x-sidegate-sha256 says {said}", content.digest);
             return Err(invalid("wrong digest", reason));
@@ -132,7 +132,7 @@ impl Chooser<'_> {
         {
             content.builtin = Some(builtin.name);
         }
-        let seen = self.before.get(&plugin.name).and_then(|before| before.seen.clone());
+        let seen = self.seen(plugin);
         let choice = self.admit(plugin, key.as_ref(), content, seen, push.allow_rollback);
         let choice = choice.map_err(|(reason, _)| invalid("not accepted", reason))?;
         match &choice.module.code {
@@ -155,8 +155,14 @@ impl Chooser<'_> {
         let key = key_of(plugin).map_err(invalid)?;
         let choice = self.of_good(plugin, &previous).ok_or_else(no_previous)?;
         check(plugin, key.as_ref(), &choice).map_err(invalid)?;
-        let seen = live.and_then(|live| live.seen.clone());
+        let seen = self.seen(plugin);
         Ok(Choice { source: "rollback".to_owned(), pushed: true, seen, ..choice })
+    }
+
+    /// The digest that the source has at this moment: what is there already is older than what takes its place.
+    fn seen(&self, plugin: &Plugin) -> Option<String> {
+        let before = || self.before.get(&plugin.name).and_then(|before| before.seen.clone());
+        self.sources.read(plugin).ok().map(|content| content.digest).or_else(before)
     }
 
     /// The last good version of an earlier process.
@@ -175,8 +181,8 @@ impl Chooser<'_> {
                 PluginUrl::File(_) | PluginUrl::Http(_) => None,
             };
             let bytes = match builtin {
-                Some(builtin) => Cow::Borrowed(builtin.wasm),
-                None => Cow::Owned(self.store?.module(&good.digest)?),
+                Some(builtin) => Bytes::from_static(builtin.wasm),
+                None => Bytes::from(self.store?.module(&good.digest)?),
             };
             let content = Content {
                 source: good.source.clone(),

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// From the name to the last byte of one answer. A slow registry sends a module of some MiB in a few seconds.
-pub const TIME: Duration = Duration::from_secs(15);
+const TIME: Duration = Duration::from_secs(15);
 /// Redirects followed; release pages need two.
 const REDIRECTS: usize = 5;
 
@@ -33,20 +33,13 @@ pub enum Fetched {
     Unchanged,
 }
 
-/// Gets what a URL leads to. Blocks: not for a runtime's thread.
+/// Gets what a URL leads to, within [`TIME`].
 ///
 /// # Errors
 /// The reason for people.
-pub fn get(url: &str, etag: Option<&str>, max_bytes: usize) -> Result<Fetched, String> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let answer = runtime.block_on(async {
-        tokio::time::timeout(TIME, follow(url, etag, max_bytes))
-            .await
-            .unwrap_or_else(|_| Err(format!("no whole answer within {TIME:?}")))
-    });
-    // A name that is still being looked up must not hold the caller.
-    runtime.shutdown_background();
+pub async fn get(url: &str, etag: Option<&str>, max_bytes: usize) -> Result<Fetched, String> {
+    let answer = tokio::time::timeout(TIME, follow(url, etag, max_bytes)).await;
+    let answer = answer.unwrap_or_else(|_| Err(format!("no whole answer within {TIME:?}")));
     answer.map_err(|error| format!("{url}: {error}"))
 }
 

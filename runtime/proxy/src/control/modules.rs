@@ -1,18 +1,24 @@
 //! Modules: bytes checked, compiled, loaded; the same digest only once.
 
+mod compiling;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use bytes::Bytes;
 use sidegate_wasm_host::module::Outline;
 use sidegate_wasm_host::{Engine, Module, Policy, Trusted};
 
 use super::builtins::{self, Builtin, Compiled, unknown_builtin};
 use super::cache::Cache;
+use super::change::Desk;
 use super::compiler;
 use super::sources::Content;
 use crate::snapshot::PluginModule;
 use crate::snapshot::plugin::Guest;
+use compiling::Compiling;
 
 /// Versions of a plugin whose code is kept at hand, and as many that have none; older ones are made again.
 const VERSIONS_KEPT: usize = 8;
@@ -25,6 +31,10 @@ pub struct Modules {
     embedded: HashMap<&'static str, Module<Guest>>,
     cache: Option<Cache>,
     known: HashMap<String, Known>,
+    /// `None`: whoever needs code waits for it.
+    compiling: Option<Compiling>,
+    /// The update that is being made waits for all code, because there is nothing else to do yet.
+    patient: bool,
 }
 
 #[derive(Default)]
@@ -38,7 +48,42 @@ impl Modules {
     pub fn new(slots: u32, cache: Option<Cache>) -> Result<Self, String> {
         let engine = |policy| Engine::new(policy, slots).map_err(|error| format!("{error:#}"));
         let (builtin, foreign) = (engine(Policy::Builtin)?, engine(Policy::Foreign)?);
-        Ok(Self { builtin, foreign, embedded: HashMap::new(), cache, known: HashMap::new() })
+        Ok(Self {
+            builtin,
+            foreign,
+            embedded: HashMap::new(),
+            cache,
+            known: HashMap::new(),
+            compiling: None,
+            patient: true,
+        })
+    }
+
+    /// Has modules compiled beside control from now on; `desk` is told when one is done.
+    pub fn compile_beside(&mut self, desk: Desk) -> std::io::Result<()> {
+        self.compiling = Some(Compiling::start(&desk)?);
+        Ok(())
+    }
+
+    /// An update begins to ask for modules. A patient one waits for their code.
+    pub fn begin(&mut self, patient: bool) {
+        self.patient = patient;
+        self.compiling.iter_mut().for_each(Compiling::begin);
+    }
+
+    /// Whether the update has asked for a module whose code is still being made.
+    pub fn are_awaited(&self) -> bool {
+        self.compiling.as_ref().is_some_and(Compiling::waits)
+    }
+
+    /// The update has all its modules. The time that was spent on their code beside control.
+    pub fn end(&mut self) -> Duration {
+        self.compiling.as_mut().map(Compiling::end).unwrap_or_default()
+    }
+
+    /// Whether code has been made since this was last asked.
+    pub fn take_news(&mut self) -> bool {
+        self.compiling.as_mut().is_some_and(Compiling::take)
     }
 
     /// Goes on counting where an earlier process stopped: the newest number, and those of known digests.
@@ -62,14 +107,21 @@ impl Modules {
         modules.iter().find(|known| known.digest == digest && known.code.is_ok()).cloned()
     }
 
-    /// The module of a plugin from these bytes. A failure is a module too: one without code.
+    /// The module of a plugin from these bytes. A failure is a module too: one without code. So is one whose code is
+    /// still being made; it has no number and is not remembered.
     pub fn load(&mut self, plugin: &str, content: &Content) -> Arc<PluginModule> {
         self.find(plugin, &content.digest).unwrap_or_else(|| {
             let code = match content.builtin {
-                Some(name) => self.load_builtin(name),
-                None => self.load_foreign(&content.bytes, &content.digest),
+                Some(name) => self.load_builtin(name).transpose(),
+                None => self.load_foreign(&content.bytes, &content.digest).transpose(),
             };
-            self.keep(plugin, &content.digest, &content.source, code)
+            match code {
+                Some(code) => self.keep(plugin, &content.digest, &content.source, code),
+                None => {
+                    let reason = Err("is being compiled".to_owned());
+                    Arc::new(PluginModule::new(content.digest.clone(), 0, content.source.clone(), reason))
+                }
+            }
         })
     }
 
@@ -118,45 +170,52 @@ impl Modules {
         module
     }
 
-    fn load_builtin(&mut self, name: &'static str) -> Result<Module<Guest>, String> {
+    /// `None`: later. So with all that follow.
+    fn load_builtin(&mut self, name: &'static str) -> Result<Option<Module<Guest>>, String> {
         if let Some(module) = self.embedded.get(name) {
-            return Ok(module.clone());
+            return Ok(Some(module.clone()));
         }
         let module = self.read_builtin(name)?;
-        self.embedded.insert(name, module.clone());
+        if let Some(module) = &module {
+            self.embedded.insert(name, module.clone());
+        }
         Ok(module)
     }
 
-    fn read_builtin(&self, name: &str) -> Result<Module<Guest>, String> {
+    fn read_builtin(&mut self, name: &str) -> Result<Option<Module<Guest>>, String> {
         let Builtin { wasm, compiled, .. } = builtins::find(name).ok_or_else(|| unknown_builtin(name))?;
         // The build saw to it that this is code of this module; code for another engine is made anew.
         if let Some(Compiled { outline, code }) = compiled
             && let Ok(outline) = serde_json::from_str(outline)
             && let Ok(module) = Module::load_outlined(&self.builtin, outline, Trusted::vouch_embedded(code))
         {
-            return Ok(module);
+            return Ok(Some(module));
         }
         let name = format!("builtin-{name}-{:016x}", self.builtin.compatibility());
-        let code = self.compiled(&name, Policy::Builtin, wasm)?;
-        Module::load(&self.builtin, wasm, Trusted::vouch(&code)).map_err(|error| error.to_string())
+        let Some(code) = self.compiled(&name, Policy::Builtin, &Bytes::from_static(wasm))? else { return Ok(None) };
+        Module::load(&self.builtin, wasm, Trusted::vouch(&code)).map(Some).map_err(|error| error.to_string())
     }
 
-    fn load_foreign(&self, wasm: &[u8], digest: &str) -> Result<Module<Guest>, String> {
+    fn load_foreign(&mut self, wasm: &Bytes, digest: &str) -> Result<Option<Module<Guest>>, String> {
         Outline::read(wasm).map_err(|error| error.to_string())?;
         let name = format!("{digest}-{:016x}", self.foreign.compatibility());
-        let artifact = self.compiled(&name, Policy::Foreign, wasm)?;
-        Module::load(&self.foreign, wasm, Trusted::vouch(&artifact)).map_err(|error| error.to_string())
+        let Some(artifact) = self.compiled(&name, Policy::Foreign, wasm)? else { return Ok(None) };
+        Module::load(&self.foreign, wasm, Trusted::vouch(&artifact)).map(Some).map_err(|error| error.to_string())
     }
 
     /// Code from the cache, else from the compiler.
-    fn compiled(&self, name: &str, policy: Policy, wasm: &[u8]) -> Result<Vec<u8>, String> {
+    fn compiled(&mut self, name: &str, policy: Policy, wasm: &Bytes) -> Result<Option<Vec<u8>>, String> {
         if let Some(code) = self.cache.as_ref().and_then(|cache| cache.read(name)) {
-            return Ok(code);
+            return Ok(Some(code));
         }
-        let code = compiler::compile(policy, wasm)?;
+        let compiled = match self.compiling.as_mut().filter(|_| !self.patient) {
+            Some(compiling) => compiling.code(name, policy, wasm),
+            None => Some(compiler::compile(policy, wasm)),
+        };
+        let Some(code) = compiled.transpose()? else { return Ok(None) };
         if let Some(cache) = &self.cache {
             cache.write(name, &code);
         }
-        Ok(code)
+        Ok(Some(code))
     }
 }

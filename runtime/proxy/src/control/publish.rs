@@ -137,8 +137,9 @@ impl Publisher {
             if self.claims.contains_key(&listener.address) {
                 continue;
             }
-            let (claim, opened) = listen::bind(&listener.address, self.mailboxes.len())
-                .map_err(|error| (listener.address.clone(), error))?;
+            let bind = || listen::bind(&listener.address, self.mailboxes.len());
+            let bound = if self.current.is_none() { listen::at_start(bind) } else { bind() };
+            let (claim, opened) = bound.map_err(|error| (listener.address.clone(), error))?;
             self.claims.insert(listener.address.clone(), claim);
             for (sockets, socket) in sockets.iter_mut().zip(opened) {
                 sockets.push((listener.address.clone(), socket));

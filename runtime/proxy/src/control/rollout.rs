@@ -12,11 +12,14 @@ use sidegate_config as config;
 
 use super::judge;
 use crate::snapshot::rollout::{Rollout, Tally, WHOLE};
-use crate::snapshot::staging::{self, Stable};
+use crate::snapshot::staging::{self, Pins, Stable};
 use crate::snapshot::{PluginModule, Snapshot};
 
 /// Steps that a push may ask for.
 const MAX_STEPS: usize = 20;
+/// The pause after a step that could not be taken; doubled at each further time, up to the longest one.
+const RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// How a new version takes over.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +63,7 @@ impl Plan {
         }
         let configured = configured.map(Self::of);
         let abort_on = configured.as_ref().map(|plan| plan.abort_on.clone()).unwrap_or_default();
-        let min_requests = configured.as_ref().map_or(200, |plan| plan.min_requests);
+        let min_requests = configured.as_ref().map_or(config::Rollout::MIN_REQUESTS.into(), |plan| plan.min_requests);
         Ok(Self { steps, sticky: configured.and_then(|plan| plan.sticky), min_requests, abort_on })
     }
 }
@@ -72,23 +75,18 @@ fn parts(percent: f64) -> u32 {
 
 /// The plugins that are not simply what the sources say.
 #[derive(Clone, Default)]
-pub struct Rollouts(BTreeMap<String, Course>);
-
-#[derive(Clone)]
-enum Course {
-    Running(Running),
-    /// A rollout ended: the old version serves until the sources say something else than they say now.
-    Pinned {
-        stable: Stable,
-        target: Option<Vec<u64>>,
-    },
+pub struct Rollouts {
+    running: BTreeMap<String, Running>,
+    /// Configurations that went back: the sources still say them.
+    pinned: BTreeMap<String, Pins>,
 }
 
 #[derive(Clone)]
 struct Running {
     plan: Plan,
     stable: Stable,
-    /// The new version with its configurations.
+    /// The new version with its configurations: by entry, and as fingerprints.
+    new: Stable,
     target: Vec<u64>,
     modules: Vec<Arc<PluginModule>>,
     tally: Arc<Tally>,
@@ -97,6 +95,17 @@ struct Running {
     /// Requests that the new version had served when this step began.
     served: u64,
     paused: bool,
+    trouble: Option<Trouble>,
+}
+
+/// What was due and could not be done.
+#[derive(Clone, Copy)]
+struct Trouble {
+    /// It was the way back.
+    abort: bool,
+    times: u32,
+    /// When it is tried again.
+    until: Instant,
 }
 
 /// What is to be done about a rollout.
@@ -132,13 +141,18 @@ impl Rollouts {
         let mut names: Vec<String> = compiled.plugins.iter().map(|plugin| plugin.name.clone()).collect();
         names.sort();
         names.dedup();
-        let mut after = BTreeMap::new();
+        let mut after = Self::default();
         for name in names {
-            if let Some(course) = self.course(&name, compiled, current, plan, now) {
-                after.insert(name, course);
+            let mut pins = self.pinned.get(&name).cloned().unwrap_or_default();
+            pins.apply(compiled, &name, current);
+            if let Some(running) = self.course(&name, compiled, current, plan, now) {
+                after.running.insert(name.clone(), running);
+            }
+            if !pins.is_empty() {
+                after.pinned.insert(name, pins);
             }
         }
-        Self(after)
+        after
     }
 
     fn course(
@@ -148,21 +162,14 @@ impl Rollouts {
         current: Option<&Snapshot>,
         plan: &dyn Fn(&str) -> Option<Plan>,
         now: Instant,
-    ) -> Option<Course> {
+    ) -> Option<Running> {
         let target = staging::fingerprint(compiled, name);
-        let stable = match self.0.get(name) {
-            Some(Course::Running(running)) if running.target == target => {
+        let stable = match self.running.get(name) {
+            Some(running) if running.target == target => {
                 running.stage(name, compiled);
-                return Some(Course::Running(running.clone()));
+                return Some(running.clone());
             }
-            Some(Course::Pinned { stable, target: pinned })
-                if pinned.as_ref().is_none_or(|pinned| *pinned == target) =>
-            {
-                staging::pin(compiled, name, stable);
-                let still = staging::fingerprint(compiled, name) != target;
-                return still.then(|| Course::Pinned { stable: stable.clone(), target: Some(target) });
-            }
-            Some(Course::Running(Running { stable, .. }) | Course::Pinned { stable, .. }) => stable.clone(),
+            Some(running) => running.stable.clone(),
             None => Stable::of(current?, name),
         };
         let plan = plan(name)?;
@@ -173,6 +180,7 @@ impl Rollouts {
         let running = Running {
             plan,
             stable,
+            new: Stable::of(compiled, name),
             target,
             modules: modules.collect(),
             tally: Arc::default(),
@@ -180,35 +188,30 @@ impl Rollouts {
             since: now,
             served: 0,
             paused: false,
+            trouble: None,
         };
         running.stage(name, compiled);
-        Some(Course::Running(running))
+        Some(running)
     }
 
     /// The first rollout for which something is to be done.
     pub fn due(&self, now: Instant) -> Option<(String, Due)> {
-        self.0.iter().find_map(|(name, course)| match course {
-            Course::Running(running) => Some((name.clone(), running.due(now)?)),
-            Course::Pinned { .. } => None,
-        })
+        self.running.iter().find_map(|(name, running)| Some((name.clone(), running.due(now)?)))
     }
 
     /// Whether anything is being rolled out.
     pub fn is_running(&self) -> bool {
-        self.0.values().any(|course| matches!(course, Course::Running(_)))
+        !self.running.is_empty()
     }
 
     /// Whether this plugin is being rolled out.
     pub fn runs(&self, plugin: &str) -> bool {
-        matches!(self.0.get(plugin), Some(Course::Running(_)))
+        self.running.contains_key(plugin)
     }
 
     /// Whether a plugin is, or is not, in the same rollout here and there, whatever its step.
     pub fn is_same(&self, other: &Self, plugin: &str) -> bool {
-        let tally = |rollouts: &Self| match rollouts.0.get(plugin) {
-            Some(Course::Running(running)) => Some(running.tally.clone()),
-            _ => None,
-        };
+        let tally = |rollouts: &Self| rollouts.running.get(plugin).map(|running| running.tally.clone());
         match (tally(self), tally(other)) {
             (Some(one), Some(other)) => Arc::ptr_eq(&one, &other),
             (one, other) => one.is_none() && other.is_none(),
@@ -217,35 +220,42 @@ impl Rollouts {
 
     /// Does what is due; it takes effect with the next update.
     pub fn step(&mut self, plugin: &str, due: &Due, now: Instant) {
-        let Some(course) = self.0.get_mut(plugin) else { return };
-        let Course::Running(running) = course else { return };
+        let Some(running) = self.running.get_mut(plugin) else { return };
         match due {
             Due::Advance => {
                 running.step += 1;
                 running.since = now;
                 running.served = running.tally.new.requests();
+                running.trouble = None;
             }
             Due::Finish => {
-                self.0.remove(plugin);
+                self.running.remove(plugin);
             }
-            Due::Abort(_) => *course = Course::Pinned { stable: running.stable.clone(), target: None },
+            Due::Abort(_) => {
+                self.pinned.entry(plugin.to_owned()).or_default().add(&running.new, &running.stable);
+                self.running.remove(plugin);
+            }
         }
+    }
+
+    /// What was due did not take effect: it is tried again after a pause.
+    pub fn failed(&mut self, plugin: &str, due: &Due, now: Instant) {
+        let Some(running) = self.running.get_mut(plugin) else { return };
+        let abort = matches!(due, Due::Abort(_));
+        let times = running.trouble.filter(|trouble| trouble.abort == abort).map_or(0, |trouble| trouble.times);
+        let pause = RETRY.saturating_mul(1 << times.min(10)).min(LONGEST_RETRY);
+        running.trouble = Some(Trouble { abort, times: times.saturating_add(1), until: now + pause });
     }
 
     /// Pauses or resumes; `false`: the plugin is not being rolled out.
     pub fn pause(&mut self, plugin: &str, paused: bool) -> bool {
-        match self.0.get_mut(plugin) {
-            Some(Course::Running(running)) => {
-                running.paused = paused;
-                true
-            }
-            _ => false,
-        }
+        let running = self.running.get_mut(plugin);
+        running.map(|running| running.paused = paused).is_some()
     }
 
     /// How far the rollout of a plugin is.
     pub fn progress(&self, plugin: &str) -> Option<Progress> {
-        let Some(Course::Running(running)) = self.0.get(plugin) else { return None };
+        let running = self.running.get(plugin)?;
         Some(Progress {
             weight: f64::from(running.weight()) * 100.0 / f64::from(WHOLE),
             step: running.step + 1,
@@ -284,7 +294,15 @@ impl Running {
         staging::stage(compiled, rollout, &self.stable);
     }
 
+    /// What is due, unless it failed a moment ago.
     fn due(&self, now: Instant) -> Option<Due> {
+        let due = self.verdict(now)?;
+        let abort = matches!(due, Due::Abort(_));
+        let waits = self.trouble.is_some_and(|trouble| trouble.abort == abort && now < trouble.until);
+        (!waits).then_some(due)
+    }
+
+    fn verdict(&self, now: Instant) -> Option<Due> {
         if self.modules.iter().any(|module| module.breaker.is_open()) {
             return Some(Due::Abort("it faulted so often that its breaker opened".to_owned()));
         }

@@ -27,7 +27,7 @@ impl Sealed {
     /// Opens a folder; makes it (0700) and its key (0600) if they are missing.
     pub fn open(folder: &Path) -> io::Result<Self> {
         make_folder(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        make_private(folder, |folder| fs::set_permissions(folder, Permissions::from_mode(0o700)))?;
         let key_file = folder.join("compiled.key");
         let key = match fs::read(&key_file) {
             Ok(key) if key.len() == KEY_BYTES => key,
@@ -72,6 +72,15 @@ impl Sealed {
         mac.update(content);
         mac
     }
+}
+
+/// Shuts others out of a folder that was there before. Where that is not ours to do (a volume that belongs to somebody
+/// else, a file system without modes) it must be so already.
+fn make_private(folder: &Path, shut: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    shut(folder).or_else(|error| {
+        let is_private = fs::metadata(folder)?.permissions().mode() & 0o077 == 0;
+        if is_private && error.kind() == io::ErrorKind::PermissionDenied { Ok(()) } else { Err(error) }
+    })
 }
 
 /// Makes a folder that only we can look into, with those above it.
@@ -124,6 +133,19 @@ mod tests {
         assert!(!file.exists(), "what was tampered with is removed");
         fs::write(&file, b"short").unwrap();
         assert_eq!(state.read("a"), None);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_ours_to_change_must_be_private_already() {
+        let folder = tempfile::tempdir().unwrap();
+        let denied = |_: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        for (mode, accepted) in [(0o700, true), (0o750, false), (0o777, false)] {
+            fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(make_private(folder.path(), denied).is_ok(), accepted, "{mode:o}");
+        }
+        let broken = |_: &Path| Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+        assert!(make_private(folder.path(), broken).is_err(), "nothing could be kept there");
     }
 
     #[test]

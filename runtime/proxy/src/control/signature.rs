@@ -103,6 +103,9 @@ pub fn check_order(offered: &Accepted, highest: Option<&Accepted>) -> Result<(),
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 

@@ -12,6 +12,7 @@ use sidegate_config::Source;
 
 use super::sealed::{Sealed, is_half_written, make_folder, write_whole};
 use super::signature::Accepted;
+use crate::listen;
 
 /// Good versions of a plugin that are kept, with their modules.
 pub const GOOD_VERSIONS: usize = 8;
@@ -71,7 +72,10 @@ impl Store {
     pub fn open(sealed: Sealed) -> io::Result<Self> {
         make_folder(&sealed.folder().join(MODULES))?;
         let lock = File::options().create(true).append(true).open(sealed.folder().join(LOCK))?;
-        lock.try_lock().map_err(|_| io::Error::other("another process keeps its state here"))?;
+        listen::at_start(|| lock.try_lock().map_err(io::Error::from)).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::other("another process keeps its state here"),
+            _ => error,
+        })?;
         for folder in [sealed.folder().to_owned(), sealed.folder().join(MODULES)] {
             for entry in fs::read_dir(folder)?.flatten().filter(|entry| is_half_written(&entry.path())) {
                 let _ = fs::remove_file(entry.path());

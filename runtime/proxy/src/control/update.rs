@@ -1,5 +1,6 @@
 //! One update: a change becomes what the workers run, or every reason why not, and nothing has changed.
 
+mod documents;
 mod keeping;
 mod outcome;
 mod rolling;
@@ -9,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use sha2::{Digest, Sha256};
-use sidegate_config::{Config, Plugin, PluginUrl, Problem, Problems, Severity, Source};
+use sidegate_config::{Config, Plugin, Problem, Problems, Severity, Source};
 
 use super::builtins;
 use super::change::{Change, Done, Refused};
@@ -20,15 +20,13 @@ use super::history::{History, State, Version};
 use super::modules::Modules;
 use super::publish::{Publisher, Refusal, problems_of};
 use super::rollout::Rollouts;
-use super::sources::{self, Sources, signature_file};
+use super::sources::{self, Sources};
 use super::store::{Index, Store};
-use crate::snapshot::{PluginModule, Snapshot, TraceKey, compile};
+use crate::snapshot::{PluginModule, Snapshot, compile};
 use crate::telemetry::metrics::{Kind, SeriesName};
+use documents::{Document, Offers, trace_key};
 
 pub use outcome::{Committed, Failure, Outcome};
-
-/// What stands in the place of a file name where a document was pushed.
-const PUSHED_DOCUMENT: &str = "pushed.yaml";
 
 /// Turns changes into snapshots.
 pub struct Updater {
@@ -39,8 +37,7 @@ pub struct Updater {
     /// What the process was started with: some of it cannot change while it runs.
     first: Config,
     files: Vec<PathBuf>,
-    /// The texts of the configuration files as they were last understood, or could not be.
-    seen: Option<Vec<Source>>,
+    offers: Offers,
     document: Option<Document>,
     choices: Choices,
     index: Index,
@@ -51,15 +48,8 @@ pub struct Updater {
     stable: Choices,
     /// Modules of each plugin that have VMs, or had; the present one last.
     serving: HashMap<String, VecDeque<Arc<PluginModule>>>,
-}
-
-/// A configuration with its texts.
-#[derive(Clone)]
-struct Document {
-    config: Config,
-    warnings: Problems,
-    texts: Vec<Source>,
-    shape: serde_json::Value,
+    /// Versions may have gone since their metrics were looked through.
+    gone: bool,
 }
 
 impl Updater {
@@ -84,7 +74,7 @@ impl Updater {
             publisher,
             first,
             files: Vec::new(),
-            seen: None,
+            offers: Offers::default(),
             document: None,
             choices: Choices::new(),
             index,
@@ -93,6 +83,7 @@ impl Updater {
             rollouts: Rollouts::default(),
             stable: Choices::new(),
             serving: HashMap::new(),
+            gone: false,
         }
     }
 
@@ -106,15 +97,16 @@ impl Updater {
         self.document.as_ref().is_some_and(|document| sources::half_written(&document.config.plugins))
     }
 
-    /// Whether a URL has something else than it had.
-    pub fn has_remote_news(&self) -> bool {
-        self.sources.take_news()
+    /// Whether a URL has something else than it had, or code of a module is there that was waited for.
+    pub fn take_news(&mut self) -> bool {
+        let of_sources = self.sources.take_news();
+        self.modules.take_news() || of_sources
     }
 
-    /// Serves these texts first, whatever the files say now: they are what could be loaded.
+    /// Serves these texts first, whatever the files say now: they are what could be loaded. Waits for what URLs have.
     pub fn begin(&mut self, texts: &[Source]) -> Result<Outcome, Failure> {
-        let document = parse(texts)?;
-        self.seen = Some(texts.to_vec());
+        let document = Document::parse(texts, 0)?;
+        self.offers.begin(texts);
         self.carry_out(&Change::Sources, document)
     }
 
@@ -124,34 +116,13 @@ impl Updater {
         if let Some(done) = self.is_settled_at_once(change)? {
             return Ok(Outcome::Nothing(done));
         }
+        let before = self.document.as_ref().map(|document| document.number);
         let document = self.document_after(change)?;
-        self.carry_out(change, document)
-    }
-
-    fn document_after(&mut self, change: &Change) -> Result<Document, Failure> {
-        match (change, &self.document) {
-            (Change::Config { text }, _) => {
-                let folder = if self.path.is_dir() { Some(&*self.path) } else { self.path.parent() };
-                let path = folder.unwrap_or_else(|| Path::new("")).join(PUSHED_DOCUMENT);
-                Ok(parse(&[Source { path, text: text.clone() }])?)
-            }
-            (Change::Sources, _) => {
-                let texts = sidegate_config::read(&self.path)?;
-                match &self.document {
-                    // What was pushed in their place, or could be read last, stays until they change.
-                    Some(document) if self.seen.as_ref() == Some(&texts) => Ok(document.clone()),
-                    _ => {
-                        let parsed = parse(&texts);
-                        if parsed.is_err() {
-                            self.seen = Some(texts);
-                        }
-                        Ok(parsed?)
-                    }
-                }
-            }
-            (_, Some(document)) => Ok(document.clone()),
-            (_, None) => Err(Refused::Ending.into()),
-        }
+        let offer = document.offer();
+        let outcome = self.carry_out(change, document);
+        self.settle_offer(change, offer, before, &outcome);
+        self.gone = true;
+        outcome
     }
 
     fn carry_out(&mut self, change: &Change, document: Document) -> Result<Outcome, Failure> {
@@ -159,7 +130,16 @@ impl Updater {
         self.watch(&document);
         self.check_fixed(&document.config)?;
         let plugins = compile::plugins_of(&document.config, &builtins::names())?;
-        let choices = self.choose(change, &plugins)?;
+        if self.waits(change, &document, &plugins) {
+            return Ok(Outcome::Waits);
+        }
+        self.modules.begin(self.publisher.current().is_none());
+        let choices = self.choose(change, &plugins);
+        if self.modules.are_awaited() {
+            return Ok(Outcome::Waits);
+        }
+        let compiling = self.modules.end();
+        let choices = choices?;
         self.note_sources(&choices);
         if let Some(done) = self.is_nothing_new(change, &document, &choices) {
             self.adopt(document, choices);
@@ -198,7 +178,7 @@ impl Updater {
                 self.count(&choice.0, if change.goes_back() { "rolled_back" } else { "committed" });
             }
         }
-        let milliseconds = u64::try_from((prepared - begun).as_millis()).unwrap_or(u64::MAX);
+        let milliseconds = u64::try_from((prepared - begun + compiling).as_millis()).unwrap_or(u64::MAX);
         let shape = self.document.as_ref().map(|document| document.shape.clone()).unwrap_or_default();
         let changed = difference::paths(&shape, &document.shape);
         let config = document.config.clone();
@@ -277,7 +257,6 @@ impl Updater {
             plugin.ok_or_else(|| Refused::UnknownPlugin(name.to_owned()))
         });
         let Some(asked) = asked.transpose()? else {
-            self.sources.keep_only(plugins);
             return Ok(plugins.iter().map(|plugin| (plugin.name.clone(), chooser.of_source(plugin))).collect());
         };
         let choice = match change {
@@ -287,6 +266,7 @@ impl Updater {
         };
         let choice = match choice {
             Ok(choice) => choice,
+            Err(refused) if self.modules.are_awaited() => return Err(refused),
             Err(refused) => {
                 self.count(&asked.name, "refused");
                 return Err(refused);
@@ -354,43 +334,6 @@ impl Updater {
         choices.iter().filter(is_fresh).map(|(name, choice)| (name.clone(), choice.clone())).collect()
     }
 
-    fn watch(&mut self, document: &Document) {
-        let mut files = vec![self.path.clone()];
-        files.extend(document.config.admin.token_file.clone());
-        let ours = |text: &&Source| !text.path.ends_with(PUSHED_DOCUMENT);
-        files.extend(document.texts.iter().filter(ours).map(|text| text.path.clone()));
-        // While a pushed document serves, the files still count.
-        files.extend(self.seen.iter().flatten().map(|text| text.path.clone()));
-        for plugin in &document.config.plugins {
-            if let Some(signature) = &plugin.signature {
-                files.push(signature.public_key.clone());
-            }
-            if let PluginUrl::File(path) = &plugin.url {
-                files.push(path.clone());
-                if plugin.signature.is_some() {
-                    files.push(signature_file(path));
-                }
-            }
-        }
-        files.sort();
-        files.dedup();
-        self.files = files;
-    }
-
-    /// Refuses changes that only a restart can make.
-    fn check_fixed(&self, config: &Config) -> Result<(), Problems> {
-        let changed = [
-            ("workers", self.first.workers != config.workers),
-            ("admin.address", self.first.admin.address != config.admin.address),
-            ("admin.probeAddress", self.first.admin.probe_address != config.admin.probe_address),
-            ("stateDir", self.first.state_dir != config.state_dir),
-        ];
-        let changed = changed.into_iter().filter(|(_, changed)| *changed);
-        let problems: Vec<_> =
-            changed.flat_map(|(key, _)| self.problem(key, "a change needs a restart".to_owned()).0).collect();
-        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
-    }
-
     fn note_sources(&self, choices: &Choices) {
         let mut history = self.history();
         for (name, choice) in choices {
@@ -418,18 +361,6 @@ impl Updater {
         let path = path.to_owned();
         Problems(vec![Problem { severity: Severity::Error, location, path, message, fix: None }])
     }
-}
-
-/// The admin token as workers know it; an unreadable or empty file is no token.
-fn trace_key(config: &Config) -> Option<TraceKey> {
-    let token = std::fs::read_to_string(config.admin.token_file.as_deref()?).ok()?;
-    let token = token.trim();
-    (!token.is_empty()).then(|| TraceKey(Sha256::digest(token).into()))
-}
-
-fn parse(texts: &[Source]) -> Result<Document, Problems> {
-    let sidegate_config::Loaded { config, warnings, shape, .. } = sidegate_config::parse(texts)?;
-    Ok(Document { config, warnings, texts: texts.to_vec(), shape })
 }
 
 /// The reason, and what the guest said about its configuration.

@@ -134,8 +134,9 @@ impl Uses<'_> {
         (&plugin.root_id, &plugin.hooks, &plugin.capabilities, plugin.allow_on_headers_stop_iteration)
             .hash(&mut hasher);
         format!("{:?}", plugin.fail_strategy).hash(&mut hasher);
-        (&bytes, &module.digest, module.code.is_ok()).hash(&mut hasher);
-        let fingerprint = hasher.finish();
+        bytes.hash(&mut hasher);
+        let settings = hasher.finish();
+        let fingerprint = super::plugin::fingerprint(settings, module);
         if let Some(at) = self.list.iter().position(|known| known.fingerprint == fingerprint) {
             if let Some(known) = self.list.get_mut(at) {
                 known.entries.push(entry.to_owned());
@@ -155,6 +156,7 @@ impl Uses<'_> {
             pause: plugin.limits.pause,
             body: plugin.limits.body.0 as usize,
             entries: vec![entry.to_owned()],
+            settings,
             fingerprint,
             module: before.map_or_else(|| module.clone(), |known| known.module.clone()),
         });

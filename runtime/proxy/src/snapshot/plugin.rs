@@ -1,5 +1,6 @@
 //! Plugins as chains use them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use sidegate_wasm_host::{Module, VmSpec};
 
 use super::FailStrategy;
+use super::cluster::fresh_id;
 use crate::worker::env::Env;
 
 /// The environment type that guests of this proxy run in.
@@ -23,9 +25,36 @@ pub struct PluginUse {
     pub body: usize,
     /// Chain entries that use it, for people.
     pub entries: Vec<String>,
+    /// Says whether two of them are made from the same configuration.
+    pub settings: u64,
     /// Says whether two of them are made from the same configuration and code.
     pub fingerprint: u64,
     pub module: Arc<PluginModule>,
+}
+
+impl PluginUse {
+    /// The same configuration with another version.
+    pub fn with_module(&self, module: &Arc<PluginModule>) -> Self {
+        let spec = VmSpec { version: module.version.to_string(), tag: fresh_id() as u64, ..(*self.spec).clone() };
+        Self {
+            name: self.name.clone(),
+            spec: Arc::new(spec),
+            fail_strategy: self.fail_strategy,
+            pause: self.pause,
+            body: self.body,
+            entries: self.entries.clone(),
+            settings: self.settings,
+            fingerprint: fingerprint(self.settings, module),
+            module: module.clone(),
+        }
+    }
+}
+
+/// The fingerprint of a configuration with this version.
+pub fn fingerprint(settings: u64, module: &PluginModule) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (settings, &module.digest, module.code.is_ok()).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// One version of a plugin: checked code, or why there is none.

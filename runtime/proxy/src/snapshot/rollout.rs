@@ -34,7 +34,8 @@ impl Rollout {
     pub fn draw(&self, sticky: Option<&[u8]>, chance: u64) -> Side {
         let lot = match sticky {
             Some(value) => place(&self.plugin, value),
-            None => u32::try_from(chance % u64::from(WHOLE)).unwrap_or_default(),
+            // Two rollouts draw from one number, each for itself.
+            None => place(&self.plugin, &chance.to_le_bytes()),
         };
         if lot < self.weight { Side::New } else { Side::Old }
     }
@@ -196,6 +197,20 @@ mod tests {
         for user in 0..10_000 {
             assert!(side(500, user) == Side::Old || side(5_000, user) == Side::New, "{user} went back");
         }
+    }
+
+    #[test]
+    fn what_one_rollout_draws_says_nothing_about_another() {
+        let rollout =
+            |plugin: &str| Rollout { plugin: plugin.into(), weight: 5_000, sticky: None, tally: Arc::default() };
+        let (a, b) = (rollout("a"), rollout("b"));
+        let mut both = [0; 4];
+        for draw in 0..10_000_u64 {
+            let chance = draw.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let new = |rollout: &Rollout| usize::from(rollout.draw(None, chance) == Side::New);
+            both[2 * new(&a) + new(&b)] += 1;
+        }
+        assert!(both.iter().all(|count| (2_250..2_750).contains(count)), "{both:?}");
     }
 
     #[test]

@@ -4,12 +4,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::plugin::fingerprint as fingerprint_with;
 use super::rollout::Rollout;
-use super::{ChainEntry, PluginUse, Snapshot};
+use super::{Listener, PluginUse, Snapshot};
 
-/// What a plugin was in each chain entry, by listener, entry name, and place among the entries of that name.
+/// A chain entry: its listener, its name, and its place among the entries of that name.
+type Spot = (String, String, usize);
+
+/// What a plugin was in each chain entry.
 #[derive(Clone, Default)]
-pub struct Stable(HashMap<(String, String, usize), Arc<PluginUse>>);
+pub struct Stable(HashMap<Spot, Arc<PluginUse>>);
 
 impl Stable {
     /// What the entries of this plugin use when nothing is being rolled out.
@@ -19,15 +23,11 @@ impl Stable {
             for (at, entry) in listener.chain.iter().enumerate() {
                 let used = entry.before.as_ref().map_or(entry.plugin, |before| before.plugin);
                 if let Some(used) = snapshot.plugins.get(used).filter(|used| used.name == plugin) {
-                    uses.insert((listener.name.clone(), entry.name.clone(), place(&listener.chain, at)), used.clone());
+                    uses.extend(spot(listener, at).map(|spot| (spot, used.clone())));
                 }
             }
         }
         Self(uses)
-    }
-
-    fn get(&self, listener: &str, entry: &str, place: usize) -> Option<&Arc<PluginUse>> {
-        self.0.get(&(listener.to_owned(), entry.to_owned(), place))
     }
 
     /// Whether any entry of the plugin has become something else. A new entry has nothing to differ from.
@@ -35,17 +35,18 @@ impl Stable {
         compiled.listeners.iter().any(|listener| {
             listener.chain.iter().enumerate().any(|(at, entry)| {
                 let new = compiled.plugins.get(entry.plugin).filter(|new| new.name == plugin);
-                let old = self.get(&listener.name, &entry.name, place(&listener.chain, at));
+                let old = spot(listener, at).and_then(|spot| self.0.get(&spot));
                 new.zip(old).is_some_and(|(new, old)| new.fingerprint != old.fingerprint)
             })
         })
     }
 }
 
-/// Names of entries need not differ: the how manieth of its name an entry is.
-fn place(chain: &[ChainEntry], at: usize) -> usize {
-    let name = chain.get(at).map(|entry| &entry.name);
-    chain.iter().take(at).filter(|entry| Some(&entry.name) == name).count()
+/// Names of entries need not differ: the how manieth of its name an entry is counts too.
+fn spot(listener: &Listener, at: usize) -> Option<Spot> {
+    let name = &listener.chain.get(at)?.name;
+    let place = listener.chain.iter().take(at).filter(|entry| entry.name == *name).count();
+    Some((listener.name.clone(), name.clone(), place))
 }
 
 /// The old version of a chain entry, while the new one is being rolled out.
@@ -68,20 +69,93 @@ pub fn fingerprint(snapshot: &Snapshot, plugin: &str) -> Vec<u64> {
 
 /// Puts the old version beside the new one in every entry where they differ.
 pub fn stage(snapshot: &mut Snapshot, rollout: Rollout, stable: &Stable) {
-    let at = snapshot.rollouts.len();
-    replace(snapshot, &rollout.plugin, stable, |entry, old| {
-        entry.before = Some(Before { plugin: old, rollout: at });
-    });
+    let number = snapshot.rollouts.len();
+    let Snapshot { listeners, plugins, .. } = snapshot;
+    for listener in listeners {
+        // A snapshot that was just compiled has no other owner.
+        let Some(listener) = Arc::get_mut(listener) else { continue };
+        for at in 0..listener.chain.len() {
+            let old = spot(listener, at).and_then(|spot| stable.0.get(&spot));
+            let Some((entry, old)) = listener.chain.get_mut(at).zip(old) else { continue };
+            let new = plugins.get(entry.plugin).filter(|used| used.name == rollout.plugin);
+            if new.is_none_or(|new| new.fingerprint == old.fingerprint) {
+                continue;
+            }
+            let known = plugins.iter().position(|used| used.fingerprint == old.fingerprint);
+            let plugin = known.unwrap_or_else(|| {
+                plugins.push(old.clone());
+                plugins.len() - 1
+            });
+            entry.before = Some(Before { plugin, rollout: number });
+        }
+    }
     snapshot.rollouts.push(rollout);
 }
 
-/// Leaves a plugin as it was: entries go back to the old version wherever there is one.
-pub fn pin(snapshot: &mut Snapshot, plugin: &str, stable: &Stable) {
-    replace(snapshot, plugin, stable, |entry, old| entry.plugin = old);
+/// Configurations that did not do: chain entries that go on with what they had before, whatever version of the plugin
+/// comes, until their configuration is another one.
+#[derive(Clone, Default)]
+pub struct Pins(HashMap<Spot, Pin>);
+
+#[derive(Clone)]
+struct Pin {
+    /// The settings that stay away.
+    away: u64,
+    kept: Arc<PluginUse>,
+}
+
+impl Pins {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The entries go back from what they are now to what they were, as far as their configuration changed.
+    pub fn add(&mut self, now: &Stable, before: &Stable) {
+        for (spot, new) in &now.0 {
+            if let Some(kept) = before.0.get(spot).filter(|kept| kept.settings != new.settings) {
+                self.0.insert(spot.clone(), Pin { away: new.settings, kept: kept.clone() });
+            }
+        }
+    }
+
+    /// Keeps them away from a snapshot that was just compiled, and forgets those that it does not ask for any more.
+    /// `current` serves: what it has already is taken from there.
+    pub fn apply(&mut self, snapshot: &mut Snapshot, plugin: &str, current: Option<&Snapshot>) {
+        if self.is_empty() {
+            return;
+        }
+        let mut asked_for = HashMap::new();
+        let Snapshot { listeners, plugins, .. } = snapshot;
+        for listener in listeners {
+            // A snapshot that was just compiled has no other owner.
+            let Some(listener) = Arc::get_mut(listener) else { continue };
+            for at in 0..listener.chain.len() {
+                let Some(spot) = spot(listener, at) else { continue };
+                let Some(entry) = listener.chain.get_mut(at) else { continue };
+                let Some(new) = plugins.get(entry.plugin).filter(|used| used.name == plugin) else { continue };
+                let Some(pin) = self.0.get(&spot).filter(|pin| pin.away == new.settings) else { continue };
+                let module = new.module.clone();
+                let wanted = fingerprint_with(pin.kept.settings, &module);
+                let known = plugins.iter().position(|used| used.fingerprint == wanted);
+                entry.plugin = known.unwrap_or_else(|| {
+                    let serving = current
+                        .and_then(|current| current.plugins.iter().find(|used| used.fingerprint == wanted).cloned());
+                    plugins.push(serving.unwrap_or_else(|| Arc::new(pin.kept.with_module(&module))));
+                    plugins.len() - 1
+                });
+                asked_for.insert(spot, pin.clone());
+            }
+        }
+        self.0 = asked_for;
+        drop_unused(snapshot);
+    }
+}
+
+/// What no entry uses any more must not be prepared; indices of the others stay right.
+fn drop_unused(snapshot: &mut Snapshot) {
     let entries = snapshot.listeners.iter().flat_map(|listener| &listener.chain);
     let used: Vec<usize> =
         entries.flat_map(|entry| [Some(entry.plugin), entry.before.map(|before| before.plugin)]).flatten().collect();
-    // What no entry uses any more must not be prepared; indices of the others stay as they are.
     let mut kept = Vec::new();
     let mut moved = HashMap::new();
     for (at, plugin) in snapshot.plugins.drain(..).enumerate() {
@@ -97,28 +171,6 @@ pub fn pin(snapshot: &mut Snapshot, plugin: &str, stable: &Stable) {
             if let Some(before) = &mut entry.before {
                 before.plugin = moved.get(&before.plugin).copied().unwrap_or(before.plugin);
             }
-        }
-    }
-}
-
-fn replace(snapshot: &mut Snapshot, plugin: &str, stable: &Stable, change: impl Fn(&mut ChainEntry, usize)) {
-    let Snapshot { listeners, plugins, .. } = snapshot;
-    for listener in listeners {
-        // A snapshot that was just compiled has no other owner.
-        let Some(listener) = Arc::get_mut(listener) else { continue };
-        let places: Vec<usize> = (0..listener.chain.len()).map(|at| place(&listener.chain, at)).collect();
-        for (entry, place) in listener.chain.iter_mut().zip(places) {
-            let Some(new) = plugins.get(entry.plugin).filter(|used| used.name == plugin) else { continue };
-            let Some(old) = stable.get(&listener.name, &entry.name, place) else { continue };
-            if old.fingerprint == new.fingerprint {
-                continue;
-            }
-            let known = plugins.iter().position(|used| used.fingerprint == old.fingerprint);
-            let at = known.unwrap_or_else(|| {
-                plugins.push(old.clone());
-                plugins.len() - 1
-            });
-            change(entry, at);
         }
     }
 }

@@ -248,6 +248,21 @@ impl Registry {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(handle as usize).cloned()
     }
 
+    /// Takes out the series of a counter for whose labels `into` gives others, and adds what they counted to those. Nobody
+    /// may count in them any more.
+    pub fn fold(&self, metric: &str, into: impl Fn(&str) -> Option<String>) {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = SeriesName { name: metric.to_owned(), labels: String::new() };
+        let of_metric = series.range(first..).take_while(|(name, _)| name.name == metric);
+        let moves: Vec<_> = of_metric.filter_map(|(name, _)| Some((name.clone(), into(&name.labels)?))).collect();
+        for (name, labels) in moves {
+            let Some(gone) = series.remove(&name) else { continue };
+            let name = SeriesName { labels, ..name };
+            let sum = series.entry(name).or_insert_with(|| Arc::new(Series::new(gone.kind, self.cells)));
+            sum.add_shared(gone.value());
+        }
+    }
+
     /// A copy of the list, in the order of names.
     pub fn all(&self) -> Vec<(SeriesName, Arc<Series>)> {
         let series = self.series.lock().unwrap_or_else(PoisonError::into_inner);

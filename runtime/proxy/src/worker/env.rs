@@ -22,6 +22,7 @@ use crate::snapshot::{Clusters, Node, Snapshot};
 use crate::telemetry::guest_log::{self, LineRate};
 use crate::telemetry::log_files::LogFiles;
 use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
+use crate::telemetry::plugins::CPU_SECONDS;
 use crate::telemetry::spans::Spans;
 use crate::worker::allowance::Allowance;
 use crate::worker::breaker::Health;
@@ -34,8 +35,6 @@ use crate::worker::{foreign, node};
 pub const MAX_CONFIG_PROBLEMS: usize = 256;
 /// What was over the timers of a VM.
 pub const INTENTS_DROPPED: &str = "sidegate_plugin_intents_dropped_total";
-/// CPU time of guests by plugin, version and hook.
-pub const CPU_SECONDS: &str = "sidegate_plugin_cpu_seconds_total";
 /// What guests may ask for in one hook to happen after it: each costs the worker about a microsecond that no budget
 /// counts. As many as a queue holds items.
 const INTENTS: usize = 1024;

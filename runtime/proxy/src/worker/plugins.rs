@@ -24,7 +24,7 @@ use crate::mailbox::Seat;
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::{PluginModule, PluginUse};
 use crate::telemetry::metrics::{Kind, SeriesName};
-use crate::telemetry::plugins::PluginSeries;
+use crate::telemetry::plugins::{FAULTS, PluginSeries};
 
 pub type VmHandle = Rc<RefCell<Vm<Guest>>>;
 
@@ -174,7 +174,7 @@ impl VmSlot {
             ("hook", fault.hook.as_str()),
             ("reason", fault.reason.as_str()),
         ];
-        let name = SeriesName::new("sidegate_plugin_faults_total", &labels);
+        let name = SeriesName::new(FAULTS, &labels);
         worker.process.metrics.series(Kind::Counter, &name).add_shared(1);
     }
 

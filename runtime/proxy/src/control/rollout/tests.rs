@@ -39,7 +39,7 @@ fn served(snapshot: &Snapshot) -> Vec<(String, Option<String>)> {
 }
 
 fn serve(rollouts: &Rollouts, requests: u64, conduct: Conduct) {
-    let Some(Course::Running(running)) = rollouts.0.get("p") else { panic!("nothing runs") };
+    let Some(running) = rollouts.running.get("p") else { panic!("nothing runs") };
     for _ in 0..requests {
         running.tally.new.note(conduct);
         running.tally.old.note(Conduct::default());
@@ -81,7 +81,7 @@ fn last_of(snapshot: &Snapshot) -> Snapshot {
 }
 
 #[test]
-fn a_worse_version_goes_back_and_stays_away_until_something_changes() {
+fn a_worse_version_goes_back_and_the_next_one_gets_its_chance() {
     let now = Instant::now();
     let first = compiled("one", 1, None);
     let (mut rollouts, snapshot) = update(&Rollouts::default(), "two", 1, &first, now);
@@ -89,12 +89,11 @@ fn a_worse_version_goes_back_and_stays_away_until_something_changes() {
     let Some((_, Due::Abort(reason))) = rollouts.due(now) else { panic!("it goes on") };
     assert!(reason.starts_with("faults: 100 of 100"), "{reason}");
     rollouts.step("p", &Due::Abort(reason), now);
-    let (rollouts, snapshot) = update(&rollouts, "two", 1, &snapshot, now);
+    // Which module that is was chosen before.
+    let (rollouts, snapshot) = update(&rollouts, "one", 1, &snapshot, now);
     let old = ("one".to_owned(), None);
-    assert_eq!(served(&snapshot), [old.clone(), old.clone()]);
-    assert_eq!(snapshot.plugins.len(), 2, "the refused version is not even prepared");
-    let (rollouts, snapshot) = update(&rollouts, "two", 1, &snapshot, now);
-    assert_eq!(served(&snapshot), [old.clone(), old], "another update does not bring it back");
+    assert_eq!(served(&snapshot), [old.clone(), old]);
+    assert!(!rollouts.is_running() && rollouts.pinned.is_empty(), "its configuration was never in doubt");
     let (rollouts, snapshot) = update(&rollouts, "three", 1, &snapshot, now);
     assert_eq!(served(&snapshot)[0], ("three".to_owned(), Some("one".to_owned())), "the next one gets its chance");
     let (rollouts, snapshot) = update(&rollouts, "one", 1, &snapshot, now);
@@ -117,7 +116,67 @@ fn a_changed_configuration_is_rolled_out_where_it_changed() {
     let first_entry = pinned.listeners[0].chain[0].plugin;
     assert_eq!(pinned.plugins[first_entry].spec.configuration.as_deref(), Some(&b"{\"setting\":1}"[..]));
     let (rollouts, _) = update(&rollouts, "one", 1, &pinned, now);
-    assert!(rollouts.0.is_empty(), "the sources say again what serves");
+    assert!(rollouts.pinned.is_empty() && !rollouts.is_running(), "the sources say again what serves");
+}
+
+/// The digest and the setting of the entry whose configuration changes.
+fn first_entry(snapshot: &Snapshot) -> (String, String) {
+    let used = &snapshot.plugins[snapshot.listeners[0].chain[0].plugin];
+    let configuration = used.spec.configuration.clone().unwrap_or_default();
+    (used.module.digest.clone(), String::from_utf8(configuration).unwrap())
+}
+
+#[test]
+fn a_configuration_that_went_back_stays_away_whatever_version_comes() {
+    let now = Instant::now();
+    let first = compiled("one", 1, None);
+    let (mut rollouts, snapshot) = update(&Rollouts::default(), "one", 2, &first, now);
+    rollouts.step("p", &Due::Abort("worse".into()), now);
+    let at_once = |rollouts: &Rollouts, digest: &str, setting: u32, current: &Snapshot| {
+        let mut snapshot = compiled(digest, setting, Some(current));
+        let after = rollouts.after(&mut snapshot, Some(current), &|_| None, now);
+        (after, snapshot)
+    };
+    let is = |digest: &str, setting: u32| (digest.to_owned(), format!("{{\"setting\":{setting}}}"));
+    let (rollouts, back) = at_once(&rollouts, "one", 2, &snapshot);
+    assert_eq!((first_entry(&back), back.plugins.len()), (is("one", 1), 2), "what stays away is not prepared");
+    let tag = |snapshot: &Snapshot| snapshot.plugins[snapshot.listeners[0].chain[0].plugin].spec.tag;
+    assert_eq!(tag(&back), tag(&first), "the VMs that served before");
+    let (rollouts, pushed) = at_once(&rollouts, "two", 2, &back);
+    assert_eq!(first_entry(&pushed), is("two", 1), "a push brings its module only");
+    let (rollouts, again) = at_once(&rollouts, "two", 2, &pushed);
+    assert_eq!(tag(&again), tag(&pushed), "the same as before keeps its VMs");
+    let (rollouts, rolled_back) = at_once(&rollouts, "one", 2, &again);
+    assert_eq!((first_entry(&rolled_back), tag(&rolled_back)), (is("one", 1), tag(&rolled_back)));
+    // A version may be rolled out meanwhile, and may go back itself.
+    let (mut rollouts, rolling) = update(&rollouts, "three", 2, &rolled_back, now);
+    assert!(rollouts.is_running());
+    assert_eq!(first_entry(&rolling), is("three", 1));
+    rollouts.step("p", &Due::Abort("worse".into()), now);
+    let (rollouts, rolled_back) = at_once(&rollouts, "one", 2, &rolling);
+    assert_eq!(first_entry(&rolled_back), is("one", 1));
+    let (rollouts, next) = update(&rollouts, "one", 3, &rolled_back, now);
+    assert!(rollouts.is_running() && rollouts.pinned.is_empty(), "another configuration gets its chance");
+    assert_eq!(first_entry(&next), is("one", 3));
+}
+
+#[test]
+fn a_step_that_fails_is_tried_again_after_a_growing_pause() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let first = compiled("one", 1, None);
+    let (mut rollouts, _) = update(&Rollouts::default(), "two", 1, &first, start);
+    serve(&rollouts, 200, Conduct::default());
+    let (_, due) = rollouts.due(at(10)).unwrap();
+    rollouts.failed("p", &due, at(10));
+    assert_eq!(rollouts.due(at(10)), None);
+    assert!(rollouts.due(at(11)).is_some());
+    rollouts.failed("p", &due, at(11));
+    assert_eq!((rollouts.due(at(12)), rollouts.due(at(13)).is_some()), (None, true));
+    (0..40).for_each(|_| rollouts.failed("p", &due, at(13)));
+    assert!(rollouts.due(at(13) + LONGEST_RETRY).is_some());
+    serve(&rollouts, 100, Conduct { faulted: true, ..Conduct::default() });
+    assert!(matches!(rollouts.due(at(13)), Some((_, Due::Abort(_)))), "the way back does not wait for that");
 }
 
 #[test]
@@ -178,7 +237,7 @@ fn a_rollout_that_ends_badly_leaves_the_other_ones_alone() {
         "entries of one name keep their own configuration"
     );
     rollouts.step("z", &Due::Abort("worse".into()), now);
-    let mut after = two_plugins("a2", "z2", Some(&both));
+    let mut after = two_plugins("a2", "z1", Some(&both));
     rollouts.after(&mut after, Some(&both), &|_| Some(plan()), now);
     let alone = |text: &str| (text.to_owned(), None);
     assert_eq!(entries(&after), [running, alone("z1 one"), alone("z1 two")]);

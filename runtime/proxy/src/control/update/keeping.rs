@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::{Document, PUSHED_DOCUMENT, Updater};
+use super::Updater;
+use super::documents::Document;
 use crate::control::choose::Choices;
 use crate::control::store::GOOD_VERSIONS;
 use crate::snapshot::PluginModule;
+use crate::telemetry::plugins::KeptVersions;
 
 impl Updater {
     /// The change has taken effect: it is what the next one starts from, and what is kept on disk. Whether that worked.
     pub(super) fn adopt(&mut self, document: Document, choices: Choices) -> bool {
-        let is_file = document.texts.iter().all(|text| !text.path.ends_with(PUSHED_DOCUMENT));
-        if is_file {
-            self.seen = Some(document.texts.clone());
-        }
         let used = |name: &str| choices.contains_key(name);
         self.history().retire_all_but(&used, SystemTime::now());
         self.remember(&choices);
@@ -23,7 +21,11 @@ impl Updater {
         let texts = texts_changed.then(|| document.texts.clone());
         (self.document, self.choices) = (Some(document), choices);
         self.retire_oldest();
-        let Some(store) = &self.store else { return false };
+        let Some(store) = &self.store else {
+            // Nobody will write them.
+            self.choices.values_mut().for_each(|choice| choice.bytes = None);
+            return false;
+        };
         let kept = (|| {
             // What is being rolled out is written when it has proved itself; until then its bytes stay here.
             for (_, choice) in self.choices.iter().filter(|(name, _)| !self.rollouts.runs(name)) {
@@ -86,12 +88,14 @@ impl Updater {
                 serving.push_back(stable.module.clone());
             }
         }
-        let (publisher, choices) = (&self.publisher, &self.choices);
+        let (publisher, choices, gone) = (&self.publisher, &self.choices, &mut self.gone);
         self.serving.retain(|name, serving| {
             let is_present = |module: &Arc<PluginModule>| {
                 choices.get(name).is_some_and(|choice| Arc::ptr_eq(&choice.module, module))
             };
+            let before = serving.len();
             serving.retain(|module| is_present(module) || module.serving.load(Ordering::Acquire) > 0);
+            *gone |= serving.len() < before;
             while serving.len() > GOOD_VERSIONS {
                 let Some(oldest) = serving.pop_front() else { break };
                 tracing::warn!(
@@ -109,5 +113,21 @@ impl Updater {
     pub fn sweep(&mut self) {
         self.publisher.sweep();
         self.retire_oldest();
+        if std::mem::take(&mut self.gone) {
+            self.drop_series();
+        }
+    }
+
+    /// Drops the metrics of versions that neither serve nor are shown.
+    fn drop_series(&self) {
+        let mut kept = KeptVersions::default();
+        for (name, serving) in &self.serving {
+            serving.iter().for_each(|module| kept.keep(name, module.version));
+        }
+        let history = self.history();
+        for name in self.choices.keys() {
+            history.records(name).for_each(|record| kept.keep(name, record.version));
+        }
+        kept.drop_others(self.publisher.metrics());
     }
 }

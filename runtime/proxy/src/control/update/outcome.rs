@@ -21,6 +21,8 @@ pub enum Outcome {
     Committed(Box<Committed>, Done),
     /// It says what is the case already.
     Nothing(Done),
+    /// A URL has not answered yet, or code is not compiled yet. It is to be applied again when there is news.
+    Waits,
 }
 
 /// Why nothing came of it.

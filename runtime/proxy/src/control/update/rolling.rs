@@ -29,6 +29,13 @@ impl Updater {
         Some(Change::Step { plugin, due })
     }
 
+    /// A step that was due has been refused.
+    pub fn step_failed(&mut self, change: &Change) {
+        if let Change::Step { plugin, due } = change {
+            self.rollouts.failed(plugin, due, Instant::now());
+        }
+    }
+
     pub fn is_rolling_out(&self) -> bool {
         self.rollouts.is_running()
     }
