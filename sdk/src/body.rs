@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-/// Which bodies a filter takes, said in [`Filter::body`](crate::Filter::body).
+use crate::host::{self, Hook};
+
+/// Which bodies a filter takes, said in [`Filter::body`](crate::Filter::body); where that depends on the configuration,
+/// [`Setup::bodies`](crate::Setup::bodies) says it more exactly.
 ///
 /// ```
 /// use sidegate_sdk::{Bodies, Mode};
@@ -37,20 +40,43 @@ impl Bodies {
     }
 }
 
+impl Bodies {
+    /// Tells the host, so that what is not taken does not come, and what is awaited comes while the head is held.
+    pub(crate) fn tell(self) {
+        let modes = [self.request, self.response].map(|mode| match mode {
+            Mode::None => 0,
+            Mode::Streamed => 1,
+            Mode::Buffered { .. } => 2,
+        });
+        let hook = Hook::running();
+        // Other hosts call every hook, and are told by their operator.
+        let _ = host::foreign(&hook, "sidegate_bodies", &modes);
+    }
+}
+
 /// How one direction's body is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Not at all.
     #[default]
     None,
-    /// As a whole, by awaiting `body()`. In Envoy a request body can only be awaited when the operator sets
-    /// `allow_on_headers_stop_iteration`; Sidegate sets it for filters that declare this.
+    /// As a whole, by awaiting `body()`. In Envoy a body can only be awaited when the operator sets
+    /// `allow_on_headers_stop_iteration`; Sidegate is told by the filter.
     Buffered {
         /// Largest body in bytes; a larger one fails with `BodyTooLarge` (413).
         limit: usize,
     },
     /// Piece by piece as it passes, through a closure given to `map_body`.
     Streamed,
+}
+
+/// The first part of a body, as [`Request::beginning`](crate::Request::beginning) gives it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// At most as many bytes as were asked for.
+    pub bytes: Vec<u8>,
+    /// Whether that is the whole body.
+    pub is_whole: bool,
 }
 
 /// A piece of a streamed body.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::body::Bodies;
 use crate::host::{self, Hook};
 use crate::log::Level;
 
@@ -35,6 +36,7 @@ use crate::log::Level;
 pub struct Setup {
     pub(crate) problems: Vec<Problem>,
     pub(crate) every: Option<Duration>,
+    pub(crate) bodies: Option<Bodies>,
 }
 
 impl Setup {
@@ -58,6 +60,45 @@ impl Setup {
     /// Calls [`Filter::tick`](crate::Filter::tick) in this period, at least a millisecond. Default: never.
     pub fn every(&mut self, period: Duration) {
         self.every = Some(period);
+    }
+
+    /// Says which of the bodies named in [`Filter::body`](crate::Filter::body) are taken with this configuration. What
+    /// is left out passes without entering the filter, in a host that can be told so. Default: all of them.
+    ///
+    /// ```
+    /// use sidegate_sdk::{Bodies, Filter, Mode, Next, Request, Response, Result, Setup, config, filter, testing};
+    ///
+    /// #[config]
+    /// struct Scan { limit: usize }
+    ///
+    /// #[filter]
+    /// impl Filter for Scan {
+    ///     fn body() -> Bodies {
+    ///         Bodies::none().request(Mode::Buffered { limit: 0 })
+    ///     }
+    ///
+    ///     fn configure(config: Scan, setup: &mut Setup) -> Result<Self> {
+    ///         setup.bodies(match config.limit {
+    ///             0 => Bodies::none(),
+    ///             limit => Bodies::none().request(Mode::Buffered { limit }),
+    ///         });
+    ///         Ok(config)
+    ///     }
+    ///
+    ///     async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
+    ///         let is_bad = self.limit > 0 && req.body().await?.starts_with(b"bad");
+    ///         if is_bad { Ok(Response::new(403)) } else { Ok(next.forward(req)) }
+    ///     }
+    /// }
+    ///
+    /// let scans = testing::Filter::<Scan>::configure(r#"{"limit": 9}"#).unwrap();
+    /// assert_eq!(scans.post("/").body("bad things").run().status(), 413);
+    /// assert_eq!(scans.post("/").body("bad").run().status(), 403);
+    /// let never = testing::Filter::<Scan>::configure(r#"{"limit": 0}"#).unwrap();
+    /// assert_eq!(never.post("/").body("bad things").run().status(), 200);
+    /// ```
+    pub fn bodies(&mut self, bodies: Bodies) {
+        self.bodies = Some(bodies);
     }
 }
 

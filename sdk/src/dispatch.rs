@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::body::Bodies;
 use crate::config::{self, Problem, Setup, Severity};
 use crate::error::Result;
 use crate::filter::Filter;
@@ -17,7 +18,7 @@ use crate::ids::ById;
 use crate::link::{Link, Phase, set_current};
 use crate::message::{Request, Response};
 use crate::next::Next;
-use crate::settle::{CONTINUE, PAUSE, Via, arrived, attempt, mapped, settle};
+use crate::settle::{CONTINUE, PAUSE, Via, attempt, mapped, settle};
 use crate::view::LogView;
 use crate::{callout, grpc, sleep};
 
@@ -28,9 +29,10 @@ const SPARE: usize = 64;
 pub(crate) trait Hooks {
     fn configure(&self, root: u32, length: usize) -> bool;
     fn request_headers(&self, id: u32, is_last: bool) -> u32;
-    fn request_body(&self, id: u32, length: usize, is_last: bool) -> u32;
+    /// Without `length`: trailers end the body.
+    fn request_body(&self, id: u32, length: Option<usize>, is_last: bool) -> u32;
     fn response_headers(&self, id: u32, is_last: bool) -> u32;
-    fn response_body(&self, id: u32, length: usize, is_last: bool) -> u32;
+    fn response_body(&self, id: u32, length: Option<usize>, is_last: bool) -> u32;
     fn log(&self, id: u32);
     fn delete(&self, id: u32);
     fn http_call_response(&self, token: u32, headers: u32, body: usize);
@@ -74,6 +76,7 @@ struct Root<F> {
     /// Fingerprint of the bytes, to tell a second root apart.
     config: u64,
     filter: Rc<F>,
+    bodies: Bodies,
 }
 
 struct Stream<Fut> {
@@ -111,10 +114,15 @@ where
         set_current(root);
         let filter = make_filter::<F>(&bytes);
         set_current(0);
-        let Some((filter, every)) = filter else { return false };
-        *self.root.borrow_mut() = Some(Root { id: root, config, filter: Rc::new(filter) });
+        let Some((filter, setup)) = filter else { return false };
+        let mut bodies = Bodies::none();
+        if F::USES.request_body || F::USES.response_body {
+            bodies = setup.bodies.unwrap_or_else(F::body);
+            bodies.tell();
+        }
+        *self.root.borrow_mut() = Some(Root { id: root, config, filter: Rc::new(filter), bodies });
         if F::USES.ticks
-            && let Some(period) = every
+            && let Some(period) = setup.every
         {
             sleep::every(period);
         }
@@ -125,10 +133,9 @@ where
         if !F::USES.handle {
             return CONTINUE;
         }
-        let Some(filter) = self.filter() else { return CONTINUE };
+        let Some((filter, bodies)) = self.filter_and_bodies() else { return CONTINUE };
         let mut stream =
             self.spare.borrow_mut().pop().unwrap_or_else(|| Stream { future: Box::pin(None), link: Link::new() });
-        let bodies = if F::USES.request_body || F::USES.response_body { F::body() } else { crate::Bodies::none() };
         stream.link.open(id, bodies.request, bodies.response);
         stream.link.request.complete.set(is_last);
         let request = Request { link: Rc::clone(&stream.link) };
@@ -137,12 +144,12 @@ where
         self.poll(id, stream, Via::RequestHook)
     }
 
-    fn request_body(&self, id: u32, length: usize, is_last: bool) -> u32 {
+    fn request_body(&self, id: u32, length: Option<usize>, is_last: bool) -> u32 {
         if !F::USES.request_body {
             return CONTINUE;
         }
         let Some(stream) = self.take(id) else { return CONTINUE };
-        if let Some(action) = mapped(id, &stream.link.request, Buffer::RequestBody, length, is_last) {
+        if let Some(action) = mapped(id, &stream.link.request, Buffer::RequestBody, length.unwrap_or(0), is_last) {
             self.keep(id, stream);
             return action;
         }
@@ -150,11 +157,12 @@ where
             self.keep(id, stream);
             return CONTINUE;
         }
-        if !arrived(&stream.link.request, length, is_last) {
+        if !stream.link.request.arrived(length, is_last) {
+            let action = stream.link.request.pause();
             self.keep(id, stream);
-            return PAUSE;
+            return action;
         }
-        self.poll(id, stream, Via::RequestHook)
+        self.poll(id, stream, Via::RequestBody)
     }
 
     fn response_headers(&self, id: u32, is_last: bool) -> u32 {
@@ -176,12 +184,12 @@ where
         self.poll(id, stream, Via::ResponseHook)
     }
 
-    fn response_body(&self, id: u32, length: usize, is_last: bool) -> u32 {
+    fn response_body(&self, id: u32, length: Option<usize>, is_last: bool) -> u32 {
         if !F::USES.response_body {
             return CONTINUE;
         }
         let Some(stream) = self.take(id) else { return CONTINUE };
-        if let Some(action) = mapped(id, &stream.link.response, Buffer::ResponseBody, length, is_last) {
+        if let Some(action) = mapped(id, &stream.link.response, Buffer::ResponseBody, length.unwrap_or(0), is_last) {
             self.keep(id, stream);
             return action;
         }
@@ -189,11 +197,12 @@ where
             self.keep(id, stream);
             return CONTINUE;
         }
-        if !arrived(&stream.link.response, length, is_last) {
+        if !stream.link.response.arrived(length, is_last) {
+            let action = stream.link.response.pause();
             self.keep(id, stream);
-            return PAUSE;
+            return action;
         }
-        self.poll(id, stream, Via::ResponseHook)
+        self.poll(id, stream, Via::ResponseBody)
     }
 
     fn log(&self, _id: u32) {
@@ -276,7 +285,11 @@ where
     Fut: Future<Output = Result<Response>>,
 {
     fn filter(&self) -> Option<Rc<F>> {
-        self.root.borrow().as_ref().map(|root| Rc::clone(&root.filter))
+        self.filter_and_bodies().map(|(filter, _)| filter)
+    }
+
+    fn filter_and_bodies(&self) -> Option<(Rc<F>, Bodies)> {
+        self.root.borrow().as_ref().map(|root| (Rc::clone(&root.filter), root.bodies))
     }
 
     fn take(&self, id: u32) -> Option<Stream<Fut>> {
@@ -334,12 +347,17 @@ where
         match polled {
             Poll::Pending => {
                 let phase = stream.link.phase.get();
+                let waits = match via {
+                    Via::RequestBody => stream.link.request.pause(),
+                    Via::ResponseBody => stream.link.response.pause(),
+                    _ => PAUSE,
+                };
                 self.keep(id, stream);
                 match (via, phase) {
-                    (Via::RequestHook, Phase::Sent) => CONTINUE,
+                    (Via::RequestHook | Via::RequestBody, Phase::Sent) => CONTINUE,
                     (Via::Callback, Phase::Sent) if before == Phase::Request => attempt(host::continue_request()),
                     (Via::Callback, Phase::Sent) => CONTINUE,
-                    _ => PAUSE,
+                    _ => waits,
                 }
             }
             Poll::Ready(result) => {
@@ -358,7 +376,7 @@ where
     }
 }
 
-fn make_filter<F: Filter>(bytes: &[u8]) -> Option<(F, Option<std::time::Duration>)> {
+fn make_filter<F: Filter>(bytes: &[u8]) -> Option<(F, Setup)> {
     let config = match config::read::<F::Config>(bytes) {
         Ok(config) => config,
         Err(problem) => {
@@ -373,5 +391,5 @@ fn make_filter<F: Filter>(bytes: &[u8]) -> Option<(F, Option<std::time::Duration
     }
     setup.problems.iter().for_each(Problem::report);
     let refused = setup.problems.iter().any(|problem| problem.severity == Severity::Error);
-    made.ok().filter(|_| !refused).map(|filter| (filter, setup.every))
+    made.ok().filter(|_| !refused).map(|filter| (filter, setup))
 }

@@ -49,12 +49,12 @@ pub fn request_headers(id: u32, is_last: u32) -> u32 {
 }
 
 pub fn request_body(id: u32, length: usize, is_last: u32) -> u32 {
-    hook(CONTINUE, |hooks| hooks.request_body(id, length, is_last != 0))
+    hook(CONTINUE, |hooks| hooks.request_body(id, Some(length), is_last != 0))
 }
 
 /// Trailers end a body in place of its last piece.
 pub fn request_trailers(id: u32) -> u32 {
-    hook(CONTINUE, |hooks| hooks.request_body(id, 0, true))
+    hook(CONTINUE, |hooks| hooks.request_body(id, None, true))
 }
 
 pub fn response_headers(id: u32, is_last: u32) -> u32 {
@@ -62,12 +62,12 @@ pub fn response_headers(id: u32, is_last: u32) -> u32 {
 }
 
 pub fn response_body(id: u32, length: usize, is_last: u32) -> u32 {
-    hook(CONTINUE, |hooks| hooks.response_body(id, length, is_last != 0))
+    hook(CONTINUE, |hooks| hooks.response_body(id, Some(length), is_last != 0))
 }
 
 /// As [`request_trailers`].
 pub fn response_trailers(id: u32) -> u32 {
-    hook(CONTINUE, |hooks| hooks.response_body(id, 0, true))
+    hook(CONTINUE, |hooks| hooks.response_body(id, None, true))
 }
 
 pub fn log(id: u32) {

@@ -58,6 +58,7 @@ pub mod properties;
 pub mod protobuf;
 mod random;
 mod settle;
+mod share;
 pub mod shared;
 mod sleep;
 #[cfg(not(target_arch = "wasm32"))]
@@ -66,7 +67,7 @@ pub mod token_bucket;
 mod view;
 mod waiting;
 
-pub use body::{Bodies, Chunk, Mode};
+pub use body::{Beginning, Bodies, Chunk, Mode};
 pub use callout::{Answer, Callout};
 pub use clusters::{Cluster, Clusters};
 pub use config::{Problem, Setup, Severity, escape as escape_pointer};
@@ -77,6 +78,7 @@ pub use headers::{Headers, HeadersMut};
 pub use message::{Request, Response};
 pub use next::Next;
 pub use random::Random;
+pub use share::Share;
 pub use sidegate_matching as matching;
 pub use sidegate_sdk_macros::{config, filter};
 pub use sleep::sleep;

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::body::{Chunk, Mode};
+use crate::body::{Beginning, Chunk, Mode};
 use crate::error::{Error, Result};
 use crate::headers::{Headers, HeadersMut, Source, Target};
 use crate::host::{self, Buffer, Hook, Map};
@@ -84,6 +84,41 @@ impl Request {
     /// `BodyTooLarge` over the limit, `BodyNotDeclared` without the declaration.
     pub async fn body(&mut self) -> Result<Vec<u8>> {
         whole(&self.link, Phase::Request, &self.link.request, Buffer::RequestBody).await
+    }
+
+    /// Waits for the first `most` bytes of the body, or for all of one that is shorter, and lets the rest wait in the
+    /// host. Needs [`Mode::Buffered`] in [`Filter::body`](crate::Filter::body), whose limit does not count here.
+    ///
+    /// # Errors
+    /// `BodyNotDeclared` without the declaration.
+    ///
+    /// ```
+    /// use sidegate_sdk::{Bodies, Filter, Mode, Next, Request, Response, Result, config, filter, testing};
+    ///
+    /// #[config]
+    /// struct Sniff {}
+    ///
+    /// #[filter]
+    /// impl Filter for Sniff {
+    ///     fn body() -> Bodies {
+    ///         Bodies::none().request(Mode::Buffered { limit: 4 })
+    ///     }
+    ///
+    ///     async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
+    ///         let beginning = req.beginning(4).await?;
+    ///         req.headers_mut().set("x-kind", if beginning.bytes == b"%PDF" { "pdf" } else { "other" })?;
+    ///         Ok(next.forward(req))
+    ///     }
+    /// }
+    ///
+    /// let filter = testing::Filter::<Sniff>::configure("{}").unwrap();
+    /// let outcome = filter.post("/").body("%PDF-1.7 and so on").run();
+    /// assert_eq!(outcome.request().unwrap().header("x-kind"), Some("pdf"));
+    /// ```
+    pub async fn beginning(&mut self, most: usize) -> Result<Beginning> {
+        let (bytes, is_whole) =
+            arrive(&self.link, Phase::Request, &self.link.request, Buffer::RequestBody, most).await?;
+        Ok(Beginning { bytes, is_whole })
     }
 
     /// Sends another body; to be called after [`Request::body`] was awaited.
@@ -260,18 +295,34 @@ impl fmt::Debug for Response {
 
 async fn whole(link: &Link, phase: Phase, state: &BodyState, buffer: Buffer) -> Result<Vec<u8>> {
     let Mode::Buffered { limit } = state.mode.get() else { return Err(Error::BodyNotDeclared) };
+    let (bytes, is_whole) = arrive(link, phase, state, buffer, limit.saturating_add(1)).await?;
+    if is_whole && bytes.len() <= limit { Ok(bytes) } else { Err(Error::BodyTooLarge { limit }) }
+}
+
+/// Waits for `enough` bytes or the end; says whether those are all.
+async fn arrive(
+    link: &Link,
+    phase: Phase,
+    state: &BodyState,
+    buffer: Buffer,
+    enough: usize,
+) -> Result<(Vec<u8>, bool)> {
+    if !matches!(state.mode.get(), Mode::Buffered { .. }) {
+        return Err(Error::BodyNotDeclared);
+    }
     poll_fn(|_| {
         if let Err(gone) = link.check(phase) {
             return Poll::Ready(Err(gone));
         }
-        if state.over.get() {
-            return Poll::Ready(Err(Error::BodyTooLarge { limit }));
+        let is_whole = state.complete.get();
+        if is_whole || state.held.get() >= enough {
+            let is_whole = is_whole && state.held.get() <= enough;
+            return Poll::Ready(state.bytes(buffer, enough).map(|bytes| (bytes, is_whole)));
         }
-        if !state.complete.get() {
-            return Poll::Pending;
+        match state.want(buffer, enough) {
+            Ok(()) => Poll::Pending,
+            Err(problem) => Poll::Ready(Err(problem)),
         }
-        let hook = Hook::running();
-        Poll::Ready(host::buffer(&hook, buffer, 0, limit).map(std::borrow::Cow::into_owned))
     })
     .await
 }

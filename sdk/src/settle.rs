@@ -1,6 +1,6 @@
 //! From what a future did to the answer of a hook: let go, hold, or reply.
 
-use crate::body::{Chunk, Mode};
+use crate::body::Chunk;
 use crate::error::{Error, Result};
 use crate::host::{self, Buffer, Hook};
 use crate::link::{BodyState, Phase, set_current};
@@ -8,13 +8,18 @@ use crate::message::{Kind, Local, Response};
 use crate::pairs;
 
 pub(crate) const CONTINUE: u32 = 0;
+/// Hold; in a body hook, the next call shows all that is held.
 pub(crate) const PAUSE: u32 = 1;
+/// In a body hook: hold, and the next call shows the next piece only. The host stops reading when it holds much.
+pub(crate) const HOLD: u32 = 2;
 
 /// From where a future is polled, which decides how it is let go.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Via {
     RequestHook,
+    RequestBody,
     ResponseHook,
+    ResponseBody,
     /// A callback of the root: going on has to be asked for.
     Callback,
 }
@@ -88,15 +93,4 @@ pub(crate) fn mapped(id: u32, state: &BodyState, buffer: Buffer, length: usize, 
         return Some(settle(Phase::Done, Via::RequestHook, Err(problem)));
     }
     Some(CONTINUE)
-}
-
-/// Notes what arrived of a body that is held; returns whether the future has to know.
-pub(crate) fn arrived(state: &BodyState, length: usize, is_last: bool) -> bool {
-    state.complete.set(is_last);
-    if let Mode::Buffered { limit } = state.mode.get()
-        && length > limit
-    {
-        state.over.set(true);
-    }
-    is_last || state.over.get()
 }

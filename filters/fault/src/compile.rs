@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use sidegate_sdk::grpc::code;
 use sidegate_sdk::matching::{HttpMatchRequest, Matcher};
-use sidegate_sdk::{Setup, parse_duration};
+use sidegate_sdk::{Setup, Share, parse_duration};
 
 use crate::config::{self, FaultConfig, Percent};
-use crate::percentage::Percentage;
+use crate::percentage;
 use crate::policy::{Abort, Policy, Rule};
 
 /// The default of `limits.pause` of this plugin: a longer delay most likely ends with 504.
@@ -22,8 +22,8 @@ pub(crate) fn policy(written: &FaultConfig, setup: &mut Setup) -> Policy {
     let rules = rules.map(|(number, written)| rule(written, &format!("/rules/{number}"), setup)).collect();
     let rate = written.response_rate_limit.as_ref().map(|limit| {
         let share = match &limit.percentage {
-            Some(written) => Percentage::compile(written, "/responseRateLimit/percentage", setup),
-            None => Percentage::ALL,
+            Some(written) => percentage::compile(written, "/responseRateLimit/percentage", setup),
+            None => Share::ALL,
         };
         let rate = NonZeroU64::new(limit.bytes_per_second).unwrap_or_else(|| {
             setup.error("/responseRateLimit/bytesPerSecond", "at this rate nothing ever leaves; the least is 1");
@@ -58,7 +58,7 @@ fn matchers(written: &[HttpMatchRequest], pointer: &str, setup: &mut Setup) -> V
     compiled
 }
 
-fn delay(written: &config::Delay, pointer: &str, setup: &mut Setup) -> (Duration, Percentage) {
+fn delay(written: &config::Delay, pointer: &str, setup: &mut Setup) -> (Duration, Share) {
     if written.exponential_delay.is_some() {
         setup.error(format!("{pointer}/exponentialDelay"), "not supported; write fixedDelay");
     }
@@ -86,7 +86,7 @@ fn delay(written: &config::Delay, pointer: &str, setup: &mut Setup) -> (Duration
     (time, share(written.percentage.as_ref(), pointer, setup))
 }
 
-fn abort(written: &config::Abort, pointer: &str, setup: &mut Setup) -> (Abort, Percentage) {
+fn abort(written: &config::Abort, pointer: &str, setup: &mut Setup) -> (Abort, Share) {
     if written.http2_error.is_some() {
         setup.error(format!("{pointer}/http2Error"), "not supported; write httpStatus or grpcStatus");
     }
@@ -118,12 +118,12 @@ fn abort(written: &config::Abort, pointer: &str, setup: &mut Setup) -> (Abort, P
 }
 
 /// As in Istio, a percentage that is not written is none.
-fn share(written: Option<&Percent>, pointer: &str, setup: &mut Setup) -> Percentage {
+fn share(written: Option<&Percent>, pointer: &str, setup: &mut Setup) -> Share {
     match written {
-        Some(written) => Percentage::compile(written, &format!("{pointer}/percentage"), setup),
+        Some(written) => percentage::compile(written, &format!("{pointer}/percentage"), setup),
         None => {
             setup.warning(pointer, "without a percentage no request gets it; write percentage: {value: 100} for all");
-            Percentage::NONE
+            Share::NONE
         }
     }
 }

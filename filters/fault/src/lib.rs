@@ -9,7 +9,7 @@ mod compile;
 pub mod config;
 mod headers;
 mod occurrences;
-pub mod percentage;
+mod percentage;
 pub mod policy;
 
 use sidegate_sdk::grpc::code;
@@ -17,7 +17,6 @@ use sidegate_sdk::{Filter, LogView, Next, Random, Request, Response, Result, Set
 
 use crate::config::FaultConfig;
 use crate::occurrences::Occurrences;
-use crate::percentage::MILLION;
 use crate::policy::{Abort, Policy};
 
 /// The filter: what is to happen, how often it has, and a source of chance.
@@ -42,7 +41,7 @@ impl Filter for Fault {
     }
 
     async fn handle(&self, req: Request, next: Next) -> Result<Response> {
-        let faults = req.inspect(|head| self.policy.draw(head, || self.chance.below(MILLION)))?;
+        let faults = req.inspect(|head| self.policy.draw(head, &self.chance))?;
         if let Some(rate) = faults.rate
             && self.occurrences.admit()
         {

@@ -3,19 +3,18 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use sidegate_sdk::Setup;
 use sidegate_sdk::matching::{Matcher, RequestView};
+use sidegate_sdk::{Random, Setup, Share};
 
 use crate::compile;
 use crate::config::FaultConfig;
 use crate::headers::Wishes;
-use crate::percentage::Percentage;
 
 /// The compiled configuration.
 #[derive(Debug)]
 pub struct Policy {
     pub(crate) rules: Vec<Rule>,
-    pub(crate) rate: Option<(NonZeroU64, Percentage)>,
+    pub(crate) rate: Option<(NonZeroU64, Share)>,
     pub(crate) header_control: bool,
 }
 
@@ -24,8 +23,8 @@ pub struct Policy {
 pub(crate) struct Rule {
     /// One of them has to match; none: all requests.
     pub(crate) matchers: Vec<Matcher>,
-    pub(crate) delay: Option<(Duration, Percentage)>,
-    pub(crate) abort: Option<(Abort, Percentage)>,
+    pub(crate) delay: Option<(Duration, Share)>,
+    pub(crate) abort: Option<(Abort, Share)>,
 }
 
 /// How a request is answered in place of the service.
@@ -55,9 +54,8 @@ impl Policy {
         compile::policy(written, setup)
     }
 
-    /// Draws the faults of a request. Every percentage is drawn for itself, from `draw`, which gives numbers below
-    /// [`MILLION`](crate::percentage::MILLION).
-    pub fn draw(&self, request: &impl RequestView, mut draw: impl FnMut() -> u32) -> Faults {
+    /// Draws the faults of a request. Every percentage is drawn for itself.
+    pub fn draw(&self, request: &impl RequestView, chance: &Random) -> Faults {
         let is_meant =
             |rule: &&Rule| rule.matchers.is_empty() || rule.matchers.iter().any(|matcher| matcher.matches(request));
         let rule = self.rules.iter().find(is_meant);
@@ -69,10 +67,10 @@ impl Policy {
             delay = wishes.delay.over(delay);
             abort = wishes.abort.over(abort);
         }
-        Faults { rate: drawn(rate, &mut draw), delay: drawn(delay, &mut draw), abort: drawn(abort, &mut draw) }
+        Faults { rate: drawn(rate, chance), delay: drawn(delay, chance), abort: drawn(abort, chance) }
     }
 }
 
-fn drawn<T>(fault: Option<(T, Percentage)>, draw: &mut impl FnMut() -> u32) -> Option<T> {
-    fault.filter(|(_, share)| share.takes(draw())).map(|(fault, _)| fault)
+fn drawn<T>(fault: Option<(T, Share)>, chance: &Random) -> Option<T> {
+    fault.filter(|(_, share)| share.takes(chance)).map(|(fault, _)| fault)
 }

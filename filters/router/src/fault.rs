@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use sidegate_sdk::grpc::code;
-use sidegate_sdk::{Random, Response, Setup};
+use sidegate_sdk::{Random, Response, Setup, Share};
 
 use crate::config::{Fault, FaultAbort, FaultDelay};
 use crate::duration;
-use crate::share::Share;
+use crate::share;
 
 #[derive(Debug)]
 pub(crate) struct Faults {
@@ -66,7 +66,7 @@ fn compile_delay(written: &FaultDelay, pointer: &str, setup: &mut Setup) -> Opti
         return None;
     }
     let (percentage, percent) = (("percentage", written.percentage), ("percent", written.percent));
-    let share = Share::read(percentage, percent, Share::NONE, pointer, setup);
+    let share = share::read(percentage, percent, Share::NONE, pointer, setup);
     let time = match written.fixed_delay.as_deref().map(duration::read_timeout) {
         Some(Ok(Some(time))) => time,
         Some(Err(problem)) => {
@@ -93,7 +93,7 @@ fn compile_abort(written: &FaultAbort, pointer: &str, setup: &mut Setup) -> Opti
         setup.error(format!("{pointer}/http2Error"), "not supported; write httpStatus or grpcStatus");
         return None;
     }
-    let share = Share::read(("percentage", written.percentage), ("", None), Share::NONE, pointer, setup);
+    let share = share::read(("percentage", written.percentage), ("", None), Share::NONE, pointer, setup);
     let abort = match (written.http_status, written.grpc_status.as_deref()) {
         (Some(status @ 200..=599), None) => Abort { status, grpc: None },
         (Some(_), None) => {
@@ -101,8 +101,8 @@ fn compile_abort(written: &FaultAbort, pointer: &str, setup: &mut Setup) -> Opti
             return None;
         }
         (None, Some(name)) => {
-            let found = code::of(name).and_then(|number| Some((number, code::http_status(number)?)));
-            let Some((number, status)) = found else {
+            let number = code::of(name);
+            let Some((number, status)) = number.and_then(|number| Some((number, code::http_status(number)?))) else {
                 setup.error(format!("{pointer}/grpcStatus"), format!("`{name}` is no gRPC status; write UNAVAILABLE"));
                 return None;
             };

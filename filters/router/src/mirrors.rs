@@ -1,9 +1,9 @@
 //! Copies of requests: checked here and passed on as JSON; the proxy draws, copies and forgets.
 
-use sidegate_sdk::{Setup, serde_json};
+use sidegate_sdk::{Setup, Share, serde_json};
 
 use crate::config::{Destination, HttpRoute};
-use crate::share::Share;
+use crate::share;
 use crate::surroundings::Surroundings;
 
 /// Mirrors of one route. Each is one more request for every request.
@@ -14,7 +14,7 @@ pub(crate) fn compile(route: &HttpRoute, pointer: &str, of: &Surroundings, setup
     let mut list = Vec::new();
     let (percentage, percent) =
         (("mirrorPercentage", route.mirror_percentage), ("mirrorPercent", route.mirror_percent));
-    let share = Share::read(percentage, percent, Share::ALL, pointer, setup);
+    let share = share::read(percentage, percent, Share::ALL, pointer, setup);
     if let Some(destination) = &route.mirror {
         of.check(destination, &format!("{pointer}/mirror"), setup);
         list.push(entry(destination, share));
@@ -25,7 +25,7 @@ pub(crate) fn compile(route: &HttpRoute, pointer: &str, of: &Surroundings, setup
     for (at, mirror) in route.mirrors.iter().enumerate() {
         let pointer = format!("{pointer}/mirrors/{at}");
         of.check(&mirror.destination, &format!("{pointer}/destination"), setup);
-        let share = Share::read(("percentage", mirror.percentage), ("", None), Share::ALL, &pointer, setup);
+        let share = share::read(("percentage", mirror.percentage), ("", None), Share::ALL, &pointer, setup);
         list.push(entry(&mirror.destination, share));
     }
     if list.len() > MAX {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 
+use crate::bodies::Bodies;
 use crate::calls::Calls;
 use crate::context::Contexts;
 use crate::event::{Event, Recent, Sampler};
@@ -37,6 +38,8 @@ pub(crate) struct State<H> {
     pub(crate) calls: Calls,
     /// What the proxy keeps for this VM.
     pub(crate) kept: Kept,
+    /// Which bodies the guest takes, as far as it has said so.
+    pub(crate) bodies: Bodies,
     /// Queues that were registered while the VM was prepared: they are its own once it serves.
     pub(crate) queues: Vec<u32>,
     /// Text that the guest wrote to stdout and stderr without a line end so far, and whether there is any.
@@ -182,6 +185,7 @@ impl<H: Host> State<H> {
             sampler,
             calls: Calls::default(),
             kept: Kept::default(),
+            bodies: Bodies::default(),
             queues: Vec::new(),
             stdio: [Vec::new(), Vec::new()],
             stdio_pending: false,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use wasmtime::{Instance, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
 
 use crate::abi::AbiVersion;
+use crate::bodies::BodyUse;
 use crate::context::{ContextId, ROOT};
 use crate::event::{Begun, Event, HookRun, Returned};
 use crate::fault::{Fault, FaultReason, harmless};
@@ -150,6 +151,12 @@ impl<H: Host> Vm<H> {
         }
         let state = core.store.data_mut();
         state.budget.allowed = state.spec.limits.cpu_per_call;
+        if state.bodies.request == BodyUse::None {
+            (exports.request_body, exports.request_trailers) = (None, None);
+        }
+        if state.bodies.response == BodyUse::None {
+            (exports.response_body, exports.response_trailers) = (None, None);
+        }
         Ok(())
     }
 

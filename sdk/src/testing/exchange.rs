@@ -74,7 +74,7 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
             let held = self.filter.hooks.request_headers(id, !has_body) != CONTINUE;
             is_hung = held && !self.release(id, true, has_body && bodies.request != Mode::None);
             if !held && has_body && F::USES.request_body && bodies.request == Mode::Streamed {
-                self.filter.hooks.request_body(id, self.request.body.len(), true);
+                self.filter.hooks.request_body(id, Some(self.request.body.len()), true);
             }
         }
         let reply = world.with(|state| state.live.reply.take());
@@ -93,7 +93,7 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
                 is_hung = held && !self.release(id, false, has_body && bodies.response != Mode::None);
                 if !held && has_body && F::USES.response_body && bodies.response == Mode::Streamed {
                     let length = world.with(|state| state.live.response.body.len());
-                    self.filter.hooks.response_body(id, length, true);
+                    self.filter.hooks.response_body(id, Some(length), true);
                 }
                 if let Some(reply) = world.with(|state| state.live.reply.take()) {
                     world.with(|state| state.live.response = as_response(&reply));
@@ -145,9 +145,9 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
             let length = world
                 .with(|state| if is_request { state.live.request.body.len() } else { state.live.response.body.len() });
             let action = if is_request {
-                self.filter.hooks.request_body(id, length, true)
+                self.filter.hooks.request_body(id, Some(length), true)
             } else {
-                self.filter.hooks.response_body(id, length, true)
+                self.filter.hooks.response_body(id, Some(length), true)
             };
             if action == CONTINUE {
                 return true;

@@ -344,7 +344,7 @@ pub(crate) fn foreign(_: &Hook, name: &str, argument: &[u8]) -> (u32, Vec<u8>) {
             state.spans = Some(String::from_utf8_lossy(argument).into_owned());
             (OK, Vec::new())
         }
-        "sidegate_peer_metadata" => (OK, Vec::new()),
+        "sidegate_peer_metadata" | "sidegate_bodies" => (OK, Vec::new()),
         _ => (NOT_FOUND, Vec::new()),
     })
 }

@@ -3,6 +3,7 @@
 use wasmtime::TypedFunc;
 
 use super::Hook;
+use crate::bodies::holds_head_only;
 use crate::context::{ContextId, Open};
 use crate::fault::Fault;
 use crate::host::Host;
@@ -14,7 +15,7 @@ pub enum HeadersAction {
     Continue,
     /// Hold the headers and everything behind them.
     Pause,
-    /// Hold the headers, but show the body to the guest (`allowOnHeadersStopIteration`).
+    /// Hold the headers, but show the body to the guest (`allowOnHeadersStopIteration`, or the guest's own word).
     PauseHeaders,
 }
 
@@ -65,7 +66,7 @@ pub(super) fn headers<H: Host>(
     // 2 ("end stream") is taken as continue by Envoy; everything unknown stops.
     let action = match returned {
         0 | 2 => HeadersAction::Continue,
-        1 if state.spec.allow_on_headers_stop_iteration => HeadersAction::PauseHeaders,
+        1 if holds_head_only(state, hook) => HeadersAction::PauseHeaders,
         _ => HeadersAction::Pause,
     };
     let Some(context) = state.contexts.stream_mut(id) else { return Ok(action) };

@@ -6,6 +6,8 @@ use wasmtime::Caller;
 
 use super::answer;
 use crate::abi::{LogLevel, MetricKind, Status};
+use crate::bodies::{self, Bodies};
+use crate::hooks::Hook;
 use crate::host::{ForeignCall, Host};
 use crate::limits;
 use crate::memory::{self, give, slice, split, write_u32, write_u64};
@@ -282,6 +284,12 @@ pub(super) fn foreign_function<H: Host>(
     let status = (|| {
         let name = std::str::from_utf8(slice(memory, name, name_len)?).map_err(|_| Status::NotFound)?;
         let argument = slice(memory, argument, argument_len)?;
+        if name == bodies::FUNCTION {
+            // Hooks are bound for the life of the VM.
+            let said = (state.hook == Hook::Configure).then(|| Bodies::read(argument)).flatten();
+            state.bodies = said.ok_or(Status::BadArgument)?;
+            return Ok(());
+        }
         let stream = state.contexts.acting_stream().map(|context| (context.stream, context.open));
         let State { host, spec, kept, .. } = state;
         match host.foreign(ForeignCall { spec, stream, kept, name, argument }, &mut result) {

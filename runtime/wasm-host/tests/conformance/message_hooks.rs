@@ -44,6 +44,33 @@ fn with_allow_on_headers_stop_iteration_only_the_head_is_held() {
 }
 
 #[test]
+fn a_guest_says_which_bodies_it_takes() {
+    let said =
+        |bytes: &str| format!("(call $say (call $proxy_call_foreign_function 'sidegate_bodies' '{bytes}' #0 #0))");
+    for (bytes, status, sees_body, action) in [
+        ("\\00\\00", "0", false, HeadersAction::Pause),
+        ("\\01\\00", "0", true, HeadersAction::Pause),
+        ("\\02\\01", "0", true, HeadersAction::PauseHeaders),
+        ("\\03\\00", "2", true, HeadersAction::Pause),
+        ("\\00", "2", true, HeadersAction::Pause),
+    ] {
+        let guest = Guest::new("configure", &said(bytes))
+            .hook("request_headers", "(return #1)")
+            .hook("request_body", &said("\\00\\00"))
+            .hook("request_trailers", "(call $say #7)")
+            .hook("response_headers", "(return #1)");
+        let mut run = guest.start();
+        assert_eq!(run.said(), [status], "{bytes}");
+        let id = run.open(FakeStream::get("/").request_body("x"));
+        assert_eq!(run.request_headers(id), action, "{bytes}");
+        assert_eq!(run.response_headers(id), HeadersAction::Pause, "{bytes}");
+        run.request_body(id, true);
+        // It is too late to say it in another hook.
+        assert_eq!(run.said(), if sees_body { vec!["2"] } else { Vec::new() }, "{bytes}");
+    }
+}
+
+#[test]
 fn body_actions() {
     for (returned, action) in [
         (0, BodyAction::Continue),
