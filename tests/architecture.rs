@@ -16,6 +16,8 @@ mod pages;
 mod repository;
 #[path = "architecture/source.rs"]
 mod source;
+#[path = "architecture/tables.rs"]
+mod tables;
 
 use manifest::Manifest;
 use repository::{rust_files, text_files};
@@ -219,6 +221,7 @@ fn every_name_of_ours_is_explained() {
         "filters/ratelimit/src",
         "filters/router/src",
         "filters/telemetry/src",
+        "runtime/wasm-host/src/bodies",
     ]);
     let unknown = names.iter().filter(|(name, _)| !explained.contains(name)).map(|(name, at)| format!("{at} ({name})"));
     holds(
@@ -227,6 +230,15 @@ fn every_name_of_ours_is_explained() {
     );
     let stale = explained.iter().filter(|page| !names.iter().any(|(name, _)| name == *page));
     holds("what these pages explain is in the code", &stale.cloned().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let named: Vec<tables::Named> = tables::named_tests("docs/filters");
+    assert!(named.len() > 50, "the tables of the standard filters name their tests, {}", named.len());
+    let known = tables::known_tests(&["filters", "sdk", "tests"]);
+    let broken: Vec<String> = named.iter().filter(|name| !known.has(&name.text)).map(tables::Named::at).collect();
+    holds("a test that a table names has that name", &broken);
 }
 
 /// Dependencies on crates of ours that are not in the list.

@@ -1,10 +1,11 @@
 //! A service outside that decides, asked over HTTP and over gRPC: `extAuthz` of `builtin:auth` in the whole proxy.
 
 use std::fmt::Display;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use sidegate_tests::port::FreePort;
-use sidegate_tests::{Answer, Origin, Request, Sidegate};
+use sidegate_tests::{Answer, Origin, Request, Sidegate, eventually};
 
 use crate::grpc_service::{Call, GrpcService, Reply, message, number};
 use crate::setup::{fine, logged, with_filter};
@@ -122,4 +123,70 @@ fn without_an_answer_nobody_passes_unless_it_is_said() {
             assert_eq!(origin.request_count(), usize::from(status == 200));
         }
     }
+}
+
+/// What the service is told of bodies, and who is asked by which policy: extension providers.
+#[test]
+fn providers_are_asked_by_policy_and_told_of_bodies() {
+    let bodies = GrpcService::answering(|call| match call.tells(11, "drop table") {
+        true => Reply::Message(message(&[(1, &number(1, 7))])),
+        false => Reply::Message(message(&[(1, b"")])),
+    });
+    let users = Origin::answering(|request| match request.header("authorization") {
+        Some("ann") => Answer::ok("").with_header("x-user", "ann"),
+        _ => Answer::status(401),
+    });
+    let origin = Origin::answering(|request| Answer::ok(request.body.clone()));
+    let config = {
+        let custom = |name: &str, operation: &str| {
+            format!("{{action: CUSTOM, provider: {{name: {name}}}, rules: [{{to: [{{operation: {operation}}}]}}]}}")
+        };
+        let policies = [custom("users", "{paths: [/shop*]}"), custom("bodies", "{methods: [POST]}")].join(", ");
+        let filter = format!("{{plugin: auth, config: {{authorizationPolicies: [{policies}]}}}}");
+        let clusters = format!(
+            "{{name: users, endpoints: [{{address: \"{users}\"}}]}}, {{name: bodies, endpoints: [{{address: \"{bodies}\"}}]}}"
+        );
+        let providers = format!(
+            "extensionProviders:\n\
+             - {{name: users, envoyExtAuthzHttp: {{service: users, port: 80, timeout: 5s, headersToUpstreamOnAllow: [x-user]}}}}\n\
+             - name: bodies\n  envoyExtAuthzGrpc:\n    {{service: bodies, port: 80, timeout: 5s, failOpen: true,\n     \
+             includeRequestBodyInCheck: {{maxRequestBytes: 20}}}}\n"
+        );
+        providers + &with_filter(&logged("", &origin, ""), &filter, &clusters)
+    };
+    let sidegate = Sidegate::start(&config);
+    let ask = |request: Request| sidegate.send(&request.with_header("authorization", "ann"));
+    assert_eq!(ask(Request::get("/free")).status, 200);
+    assert_eq!((users.request_count(), bodies.calls().len()), (0, 0));
+    let answer = ask(Request::post("/shop", "select"));
+    assert_eq!((answer.status, answer.text().as_ref()), (200, "select"), "what the service saw arrives whole");
+    assert_eq!(origin.requests()[1].header("x-user"), Some("ann"));
+    assert_eq!((users.request_count(), bodies.calls().len()), (1, 1));
+    assert_eq!(ask(Request::post("/free", "drop table")).status, 403);
+    assert_eq!(ask(Request::post("/free", vec![b'x'; 21])).status, 413, "failOpen is about answers");
+    assert_eq!(sidegate.send(&Request::post("/shop", "select")).status, 401);
+    // A provider belongs to the configuration of who names it.
+    let file = sidegate.folder().join("sidegate.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("maxRequestBytes: 20", "maxRequestBytes: 21")).unwrap();
+    let passes = || (ask(Request::post("/free", vec![b'x'; 21])).status == 200).then_some(());
+    assert!(eventually(PATIENCE, passes).is_some(), "the new words count");
+    let line = "413 UAEX request_payload_too_large POST /free";
+    assert!(sidegate.stdout().line_with(line, PATIENCE).is_some(), "{:?}", sidegate.stdout().lines());
+}
+
+/// An upload much larger than what a filter may hold: the service sees its beginning, the upstream all of it.
+#[test]
+fn the_beginning_of_a_large_body_is_told_and_the_rest_waits_outside() {
+    const LARGE: usize = 8 << 20;
+    let authz = Origin::answering(|request| match request.header("x-envoy-auth-partial-body") {
+        Some("true") if request.body.len() == 4096 => Answer::ok("").after(Duration::from_millis(300)),
+        _ => Answer::status(403),
+    });
+    let origin = Origin::answering(|request| Answer::ok(request.body.len().to_string()));
+    let more = ", timeout: 5s, includeRequestBodyInCheck: {maxRequestBytes: 4096, allowPartialMessage: true}";
+    let sidegate = guarded(&origin, "envoyExtAuthzHttp", &authz, more);
+    let answer = sidegate.send(&Request::post("/", vec![b'x'; LARGE]));
+    assert_eq!((answer.status, answer.text().as_ref()), (200, LARGE.to_string().as_str()));
+    assert_eq!(sidegate.send(&Request::post("/", "small")).status, 403, "this one is whole");
 }

@@ -19,7 +19,8 @@ use condition::Condition;
 /// All policies, by what they do.
 #[derive(Debug, Default)]
 pub struct Policies {
-    custom: Vec<Policy>,
+    /// Each with the place of the service that it asks.
+    custom: Vec<(usize, Policy)>,
     deny: Vec<Policy>,
     allow: Vec<Policy>,
     audit: Vec<Policy>,
@@ -54,22 +55,16 @@ pub enum Decision {
 // === impl Policies ===
 
 impl Policies {
-    /// Whether there is nothing to ask.
+    /// Whether they say nothing of any request, but whom to ask.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.custom.is_empty() && self.deny.is_empty() && self.allow.is_empty() && self.audit.is_empty()
+        self.deny.is_empty() && self.allow.is_empty() && self.audit.is_empty()
     }
 
-    /// Whether there is a CUSTOM policy at all.
+    /// Whether a CUSTOM policy wants the service at this place to be asked. In doubt it is.
     #[must_use]
-    pub fn has_custom(&self) -> bool {
-        !self.custom.is_empty()
-    }
-
-    /// Whether a CUSTOM policy wants the external service to be asked. In doubt it is.
-    #[must_use]
-    pub fn asks(&self, facts: &impl Facts) -> bool {
-        self.custom.iter().any(|policy| policy.holds(facts) != Truth::No)
+    pub fn asks(&self, service: usize, facts: &impl Facts) -> bool {
+        self.custom.iter().any(|(at, policy)| *at == service && policy.holds(facts) != Truth::No)
     }
 
     /// What DENY and then ALLOW policies say. A request that can be read in two ways is denied by a policy that fits

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use sidegate_sdk::config;
 use sidegate_sdk::serde_json::Value;
 
-pub use external::{ExtAuthz, ExtAuthzGrpc, ExtAuthzHttp, StatusOnError};
+pub(crate) use external::Words;
+pub use external::{ExtAuthz, ExtAuthzGrpc, ExtAuthzHttp, RequestBodyInCheck, StatusOnError};
 pub use policy::{Action, AuthorizationPolicy, From, Operation, Provider, Rule, Source, To, When};
 
 /// The configuration of `builtin:auth`. Nothing written: every request passes.

@@ -1,14 +1,14 @@
 //! `builtin:auth`: who may do what.
 //!
 //! [`config`] is the written form. [`jwt`] judges tokens (Istio's RequestAuthentication), [`authz`] judges requests
-//! (Istio's AuthorizationPolicy) as plain Rust, `secrets` knows API keys and passwords, `ext_authz` asks a service
+//! (Istio's AuthorizationPolicy) as plain Rust, `secrets` knows API keys and passwords, `ext_authz` asks services
 //! outside. This file puts them in order: secrets, tokens, CUSTOM, DENY, ALLOW. Claims go on to other filters in
 //! `sidegate.auth.claims`, `.principal` and `.audiences`.
 //!
 //! A client learns a status and a challenge; the reason stands in the log, in the response code details and in
 //! `sidegate_auth_denied_total{reason}`.
 //!
-//! Refused with `not supported yet`: `targetRefs`, keys found by the issuer alone, request bodies in external checks.
+//! Refused with `not supported yet`: `targetRefs`, keys found by the issuer alone.
 #![forbid(unsafe_code)]
 
 pub mod authz;
@@ -24,12 +24,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use sidegate_sdk::metrics::Counter;
-use sidegate_sdk::{Filter, Next, Request, Response, Result, Setup, debug, filter, info, properties, warn};
+use sidegate_sdk::{
+    Bodies, Filter, Mode, Next, Request, Response, Result, Setup, debug, filter, info, properties, warn,
+};
 
 use crate::authz::facts::HostFacts;
 use crate::authz::{Decision, Policies};
 use crate::config::AuthConfig;
-use crate::ext_authz::{Edit, Provider, Verdict};
+use crate::ext_authz::{Edit, Providers, Verdict};
 use crate::jwt::{Authenticator, Verified};
 use crate::reason::Reason;
 use crate::secrets::Secrets;
@@ -45,7 +47,7 @@ pub struct Auth {
     secrets: Secrets,
     tokens: Authenticator,
     policies: Policies,
-    provider: Option<Provider>,
+    providers: Providers,
     trusted_proxies: usize,
     allowed: Counter,
 }
@@ -55,19 +57,27 @@ impl Filter for Auth {
     type Config = AuthConfig;
 
     fn configure(config: AuthConfig, setup: &mut Setup) -> Result<Self> {
-        let of = Surroundings::of_host(config.ext_authz.as_ref().map(|service| service.name.clone()));
+        let of = Surroundings::of_host();
         let tokens = Authenticator::compile(&config.request_authentication, &of, setup);
         if tokens.fetches() {
             setup.every(TICK);
         }
+        let providers = Providers::compile(&config, &of, setup);
+        setup.bodies(providers.bodies());
+        let service = |name: &str| providers.index_of(name);
         Ok(Self {
             secrets: Secrets::compile(config.api_keys.as_ref(), config.basic.as_ref(), setup),
             tokens,
-            policies: Policies::compile(&config.authorization_policies, &of, setup),
-            provider: config.ext_authz.as_ref().and_then(|service| Provider::compile(service, &of, setup)),
+            policies: Policies::compile(&config.authorization_policies, service, &of, setup),
+            providers,
             trusted_proxies: config.num_trusted_proxies,
             allowed: Counter::define("sidegate_auth_allowed_total", &[])?,
         })
+    }
+
+    fn body() -> Bodies {
+        // The configuration says whether a service is told of bodies, and of how much.
+        Bodies::none().request(Mode::Buffered { limit: 0 })
     }
 
     async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
@@ -86,29 +96,10 @@ impl Filter for Auth {
         if let Some(token) = &token {
             hand_on(token);
         }
-        let mut downstream = Vec::new();
-        if let Some(provider) = &self.provider
-            && self.is_asked(&req, token.as_deref())?
-        {
-            match provider.ask(&req).await? {
-                Verdict::Allow { upstream, downstream: for_client } => {
-                    Edit::change_request(&upstream, &mut req)?;
-                    downstream = for_client;
-                }
-                Verdict::Deny { status, headers, body } => {
-                    let mut refusal = reply(Reason::ExternalDenied, status).body(body);
-                    Edit::change_response(&headers, &mut refusal)?;
-                    return Ok(refusal);
-                }
-                Verdict::Error(problem) if provider.on_error().is_open => {
-                    warn!("the external service gave no answer, and the request passes: {problem}");
-                }
-                Verdict::Error(problem) => {
-                    warn!("the external service gave no answer: {problem}");
-                    return Ok(reply(Reason::ExternalError, provider.on_error().status));
-                }
-            }
-        }
+        let downstream = match self.ask(&mut req, token.as_deref()).await? {
+            Ok(downstream) => downstream,
+            Err(refusal) => return Ok(refusal),
+        };
         if let Some(reason) = self.judge(&req, token.as_deref())? {
             return self.refuse(reason, token.as_deref());
         }
@@ -128,13 +119,40 @@ impl Filter for Auth {
 }
 
 impl Auth {
-    /// Whether the external service is to be asked: always, or where CUSTOM policies say so.
-    fn is_asked(&self, req: &Request, token: Option<&Verified>) -> Result<bool> {
-        if !self.policies.has_custom() {
-            return Ok(true);
+    /// Asks the services that are to be asked, one after the other: what the response gets, or the first refusal.
+    async fn ask(&self, req: &mut Request, token: Option<&Verified>) -> Result<Result<Vec<Edit>, Response>> {
+        let mut for_client = Vec::new();
+        if self.providers.is_empty() {
+            return Ok(Ok(for_client));
         }
         let claims = token.map(|token| &token.claims);
-        req.inspect(|head| self.policies.asks(&HostFacts::new(head, claims, self.trusted_proxies)))
+        let asked = req.inspect(|head| {
+            self.providers.asked(&self.policies, &HostFacts::new(head, claims, self.trusted_proxies))
+        })?;
+        for service in asked.into_iter().filter_map(|at| self.providers.service(at)) {
+            match service.ask(req).await? {
+                Verdict::Allow { upstream, downstream } => {
+                    Edit::change_request(&upstream, req)?;
+                    for_client.extend(downstream);
+                }
+                Verdict::Deny { status, headers, body } => {
+                    let mut refusal = reply(Reason::ExternalDenied, status).body(body);
+                    Edit::change_response(&headers, &mut refusal)?;
+                    return Ok(Err(refusal));
+                }
+                Verdict::TooLarge => {
+                    return Ok(Err(reply(Reason::ExternalBodyTooLarge, Reason::ExternalBodyTooLarge.status())));
+                }
+                Verdict::Error(problem) if service.on_error().is_open => {
+                    warn!("the external service gave no answer, and the request passes: {problem}");
+                }
+                Verdict::Error(problem) => {
+                    warn!("the external service gave no answer: {problem}");
+                    return Ok(Err(reply(Reason::ExternalError, service.on_error().status)));
+                }
+            }
+        }
+        Ok(Ok(for_client))
     }
 
     fn judge(&self, req: &Request, token: Option<&Verified>) -> Result<Option<Reason>> {

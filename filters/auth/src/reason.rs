@@ -33,6 +33,8 @@ pub enum Reason {
     ExternalDenied,
     /// The external service gave no answer.
     ExternalError,
+    /// The body is larger than what the external service may be told.
+    ExternalBodyTooLarge,
 }
 
 impl Reason {
@@ -42,6 +44,7 @@ impl Reason {
         match self {
             Self::JwtAudience | Self::PolicyDenied | Self::PolicyNotAllowed => 403,
             Self::ExternalDenied | Self::ExternalError => 403,
+            Self::ExternalBodyTooLarge => 413,
             _ => 401,
         }
     }
@@ -65,6 +68,7 @@ impl Reason {
             Self::PolicyNotAllowed => "policy_not_allowed",
             Self::ExternalDenied => "ext_authz_denied",
             Self::ExternalError => "ext_authz_error",
+            Self::ExternalBodyTooLarge => "ext_authz_body_too_large",
         }
     }
 
@@ -86,6 +90,7 @@ impl Reason {
             Self::PolicyDenied | Self::PolicyNotAllowed => "rbac_access_denied",
             Self::ExternalDenied => "ext_authz_denied",
             Self::ExternalError => "ext_authz_error",
+            Self::ExternalBodyTooLarge => "request_payload_too_large",
         }
     }
 

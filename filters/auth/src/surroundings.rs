@@ -9,8 +9,8 @@ use crate::config::Selector;
 pub struct Surroundings {
     /// Namespace of the workload.
     pub namespace: Option<String>,
-    /// The name of `extAuthz`, if it is configured.
-    pub provider: Option<String>,
+    /// Bytes of a body that a filter may hold; `None` if the host does not say.
+    pub body_limit: Option<usize>,
     /// Clusters; `None` if the host does not say.
     pub clusters: Option<Clusters>,
 }
@@ -18,9 +18,10 @@ pub struct Surroundings {
 impl Surroundings {
     /// Asks the host.
     #[must_use]
-    pub fn of_host(provider: Option<String>) -> Self {
+    pub fn of_host() -> Self {
         let namespace = properties::text(["xds", "node", "metadata", "NAMESPACE"]);
-        Self { namespace, provider, clusters: Clusters::of_host() }
+        let body_limit = properties::int("sidegate.limits.body").and_then(|bytes| usize::try_from(bytes).ok());
+        Self { namespace, body_limit, clusters: Clusters::of_host() }
     }
 
     /// Whether something is for this workload. A host that tells no labels at all speaks against nothing.

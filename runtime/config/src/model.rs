@@ -20,7 +20,10 @@ pub use cluster::{
 pub use filter_config::{ConfigBytes, FilterConfig};
 pub use listener::{Direction, FilterEntry, Listener, PathNormalization, Protocol, RequestTimeouts};
 pub use plugin::{EnvVar, FailStrategy, Plugin, PluginLimits, PluginUrl, Signature, ValueFrom, VmConfig};
-pub use provider::{ExtensionProvider, FileAccessLog, LogFormat, OpenTelemetry, OtlpHeader, OtlpHttp};
+pub use provider::{
+    ExtAuthzGrpc, ExtAuthzHttp, ExtensionProvider, FileAccessLog, LogFormat, OpenTelemetry, OtlpHeader, OtlpHttp,
+    RequestBodyInCheck, Told,
+};
 pub use rollout::{AbortOn, Rollout, RolloutStep, StickyBy};
 
 use crate::{
@@ -47,7 +50,7 @@ section! {
         pub drain: Drain = Drain::default(),
         /// When the proxy refuses work to protect itself.
         pub overload: Overload = Overload::default(),
-        /// What filters refer to by name: access log files, collectors of spans.
+        /// What filters refer to by name: access log files, collectors of spans, services that decide.
         pub extension_providers: Vec<ExtensionProvider> = Vec::new(),
         /// What happens to requests for hosts that no cluster knows.
         pub outbound_traffic_policy: OutboundTrafficPolicy = OutboundTrafficPolicy::default(),

@@ -21,8 +21,6 @@ use Refused::{Any, NotEmpty, Prefixes, True, Words};
 
 /// Where, which key, which values. A place that begins with `*` is any that ends so below `clusters`.
 const TABLE: &[(&str, &str, Refused)] = &[
-    ("extensionProviders[]", "envoyExtAuthzHttp", Any),
-    ("extensionProviders[]", "envoyExtAuthzGrpc", Any),
     ("outboundTrafficPolicy", "mode", Words(&["REGISTRY_ONLY"])),
     ("plugins[]", "url", Prefixes(&["oci://"])),
     ("listeners[]", "protocol", Words(&["HTTPS", "TCP", "TLS"])),

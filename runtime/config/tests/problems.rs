@@ -95,7 +95,6 @@ c.yaml:33:14: expected IP:port, "[v6]:port" or unix:PATH, found the string "10.0
 fn what_is_not_built_yet_is_refused_by_name_and_by_place() {
     says(
         r#"
-extensionProviders: [{name: x, envoyExtAuthzHttp: {}}]
 outboundTrafficPolicy: {mode: REGISTRY_ONLY}
 plugins:
 - {name: a, url: "https://example.com/a.wasm", signature: {publicKey: k}}
@@ -123,22 +122,21 @@ clusters:
     trafficPolicy: {outlierDetection: {interval: 1s}}
 "#,
         r#"
-c.yaml:1:32: envoyExtAuthzHttp is not supported yet (extensionProviders[0].envoyExtAuthzHttp)
-c.yaml:2:31: mode REGISTRY_ONLY is not supported yet (outboundTrafficPolicy.mode)
-c.yaml:5:18: url oci:// is not supported yet (plugins[1].url)
-c.yaml:9:13: protocol HTTPS is not supported yet (listeners[0].protocol)
-c.yaml:10:3: originalDst is not supported yet (listeners[0].originalDst)
-c.yaml:11:3: proxyProtocol is not supported yet (listeners[0].proxyProtocol)
-c.yaml:12:3: tls is not supported yet (listeners[0].tls)
-c.yaml:13:3: sniRoutes is not supported yet (listeners[0].sniRoutes)
-c.yaml:16:15: resolution DNS is not supported yet (clusters[0].resolution)
-c.yaml:18:3: healthChecks is not supported yet (clusters[0].healthChecks)
-c.yaml:20:20: consistentHash is not supported yet (clusters[0].trafficPolicy.loadBalancer.consistentHash)
-c.yaml:20:57: localityLbSetting is not supported yet (clusters[0].trafficPolicy.loadBalancer.localityLbSetting)
-c.yaml:21:5: outlierDetection is not supported yet (clusters[0].trafficPolicy.outlierDetection)
-c.yaml:22:5: tls is not supported yet (clusters[0].trafficPolicy.tls)
-c.yaml:23:5: retryBudget is not supported yet (clusters[0].trafficPolicy.retryBudget)
-c.yaml:26:21: outlierDetection is not supported yet (clusters[0].subsets[0].trafficPolicy.outlierDetection)
+c.yaml:1:31: mode REGISTRY_ONLY is not supported yet (outboundTrafficPolicy.mode)
+c.yaml:4:18: url oci:// is not supported yet (plugins[1].url)
+c.yaml:8:13: protocol HTTPS is not supported yet (listeners[0].protocol)
+c.yaml:9:3: originalDst is not supported yet (listeners[0].originalDst)
+c.yaml:10:3: proxyProtocol is not supported yet (listeners[0].proxyProtocol)
+c.yaml:11:3: tls is not supported yet (listeners[0].tls)
+c.yaml:12:3: sniRoutes is not supported yet (listeners[0].sniRoutes)
+c.yaml:15:15: resolution DNS is not supported yet (clusters[0].resolution)
+c.yaml:17:3: healthChecks is not supported yet (clusters[0].healthChecks)
+c.yaml:19:20: consistentHash is not supported yet (clusters[0].trafficPolicy.loadBalancer.consistentHash)
+c.yaml:19:57: localityLbSetting is not supported yet (clusters[0].trafficPolicy.loadBalancer.localityLbSetting)
+c.yaml:20:5: outlierDetection is not supported yet (clusters[0].trafficPolicy.outlierDetection)
+c.yaml:21:5: tls is not supported yet (clusters[0].trafficPolicy.tls)
+c.yaml:22:5: retryBudget is not supported yet (clusters[0].trafficPolicy.retryBudget)
+c.yaml:25:21: outlierDetection is not supported yet (clusters[0].subsets[0].trafficPolicy.outlierDetection)
 "#,
     );
 }

@@ -71,11 +71,15 @@ pub struct Clusters {
     pub listing: String,
     /// What filters refer to by name.
     pub providers: Vec<Provider>,
-    /// The value of the property `sidegate.extensionProviders`.
-    pub provider_listing: String,
 }
 
 impl Clusters {
+    /// The value of the property `sidegate.extensionProviders`, for a plugin with this configuration.
+    pub fn providers_told(&self, configuration: Option<&[u8]>) -> String {
+        let told = self.providers.iter().map(|provider| provider.told(configuration));
+        serde_json::Value::Array(told.collect()).to_string()
+    }
+
     /// A cluster by its name, else by one of its hosts.
     pub fn find(&self, name: &str) -> Option<&Arc<Cluster>> {
         self.by_name.get(name).or_else(|| self.by_host.get(name))
@@ -85,7 +89,7 @@ impl Clusters {
     pub fn file_log(&self, name: &str) -> Option<&Arc<sidegate_config::FileAccessLog>> {
         self.providers.iter().find(|provider| provider.name == name).and_then(|provider| match &provider.kind {
             ProviderKind::FileLog(log) => Some(log),
-            ProviderKind::Collector(_) => None,
+            _ => None,
         })
     }
 
@@ -93,7 +97,7 @@ impl Clusters {
     pub fn collector(&self, name: &str) -> Option<&Arc<Collector>> {
         self.providers.iter().find(|provider| provider.name == name).and_then(|provider| match &provider.kind {
             ProviderKind::Collector(collector) => Some(collector),
-            ProviderKind::FileLog(_) => None,
+            _ => None,
         })
     }
 }

@@ -13,16 +13,22 @@ use crate::config::{Action, AuthorizationPolicy, Operation, Source, When};
 use crate::surroundings::Surroundings;
 
 impl Policies {
-    /// Checks and compiles; with errors told to `setup` the result is not to be used.
+    /// Checks and compiles; with errors told to `setup` the result is not to be used. `service` says the place of the
+    /// service that a CUSTOM policy names, and has told what is wrong with it.
     #[must_use]
-    pub fn compile(written: &[AuthorizationPolicy], of: &Surroundings, setup: &mut Setup) -> Self {
+    pub fn compile(
+        written: &[AuthorizationPolicy],
+        service: impl Fn(&str) -> Option<usize>,
+        of: &Surroundings,
+        setup: &mut Setup,
+    ) -> Self {
         let mut policies = Self::default();
         for (number, policy) in written.iter().enumerate() {
             let pointer = format!("/authorizationPolicies/{number}");
             if policy.target_refs.is_some() {
                 setup.error(format!("{pointer}/targetRefs"), "not supported yet");
             }
-            check_provider(policy, &pointer, of, setup);
+            check_provider(policy, &pointer, setup);
             let rules = policy.rules.iter().enumerate();
             let rules = rules.map(|(at, rule)| compile_rule(rule, &format!("{pointer}/rules/{at}"), of, setup));
             let compiled = Policy { number, rules: rules.collect() };
@@ -30,7 +36,10 @@ impl Policies {
                 continue;
             }
             match policy.action {
-                Action::Custom => policies.custom.push(compiled),
+                Action::Custom => {
+                    let at = policy.provider.as_ref().and_then(|provider| service(&provider.name));
+                    policies.custom.extend(at.map(|at| (at, compiled)));
+                }
                 Action::Deny => policies.deny.push(compiled),
                 Action::Allow => policies.allow.push(compiled),
                 Action::Audit => policies.audit.push(compiled),
@@ -40,11 +49,10 @@ impl Policies {
     }
 }
 
-fn check_provider(policy: &AuthorizationPolicy, pointer: &str, of: &Surroundings, setup: &mut Setup) {
+fn check_provider(policy: &AuthorizationPolicy, pointer: &str, setup: &mut Setup) {
     match (policy.action, &policy.provider) {
-        (Action::Custom, None) => setup.error(pointer, "action CUSTOM needs a provider: the name of extAuthz"),
-        (Action::Custom, Some(provider)) if of.provider.as_deref() != Some(&*provider.name) => {
-            setup.error(format!("{pointer}/provider/name"), format!("there is no extAuthz named `{}`", provider.name));
+        (Action::Custom, None) => {
+            setup.error(pointer, "action CUSTOM needs a provider: the name of extAuthz or of an extension provider");
         }
         (Action::Allow | Action::Deny, Some(_)) => {
             setup.error(format!("{pointer}/provider"), "only CUSTOM policies ask a provider");

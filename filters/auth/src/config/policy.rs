@@ -16,7 +16,7 @@ pub struct AuthorizationPolicy {
     /// What is done with a request that matches. Default ALLOW.
     #[serde(default)]
     pub action: Action,
-    /// Who is asked by a CUSTOM policy: the name of `extAuthz`.
+    /// Who is asked by a CUSTOM policy: the name of `extAuthz` or of one of the proxy's `extensionProviders`.
     pub provider: Option<Provider>,
     /// One of them must match. None: the policy matches no request.
     #[serde(default)]
@@ -37,7 +37,7 @@ pub enum Action {
     /// Counts and logs requests that match.
     #[serde(rename = "AUDIT")]
     Audit,
-    /// Asks `extAuthz` about requests that match.
+    /// Asks its provider about requests that match.
     #[serde(rename = "CUSTOM")]
     Custom,
 }

@@ -1,7 +1,6 @@
 //! Lists of headers: `name`, `prefix*`, `*suffix`.
 
-use sidegate_sdk::Setup;
-
+use super::place::Place;
 use crate::authz::Text;
 use crate::names;
 
@@ -10,10 +9,10 @@ use crate::names;
 pub(crate) struct HeaderList(Vec<Text>);
 
 impl HeaderList {
-    pub(crate) fn compile(written: &[String], pointer: &str, setup: &mut Setup) -> Self {
+    pub(crate) fn compile(written: &[String], key: &str, place: &mut Place<'_>) -> Self {
         for (at, text) in written.iter().enumerate() {
             if !names::is_header(text) || text.trim_matches('*').contains('*') {
-                setup.error(format!("{pointer}/{at}"), format!("`{text}` is no header name, prefix* or *suffix"));
+                place.error(&format!("{key}/{at}"), &format!("`{text}` is no header name, prefix* or *suffix"));
             }
         }
         Self(written.iter().map(|text| Text::new(&text.to_ascii_lowercase())).collect())

@@ -1,16 +1,17 @@
-//! Asking over HTTP: the request's method, path and chosen headers, without its body.
+//! Asking over HTTP: the request's method, path and chosen headers, and its body where that is asked for.
 
-use sidegate_sdk::{Callout, Request, Result, Setup, escape_pointer};
+use sidegate_sdk::{Callout, Request, Result, escape_pointer};
 
 use super::Verdict;
+use super::body::{PARTIAL_BODY, ToldBody};
 use super::edit::{Action, Edit};
 use super::headers::HeaderList;
-use super::target::{Target, Written};
+use super::place::Place;
+use super::target::Target;
 use crate::config::ExtAuthzHttp;
 use crate::names;
 use crate::surroundings::Surroundings;
 
-const POINTER: &str = "/extAuthz/envoyExtAuthzHttp";
 /// Headers of a refusal that go to the client with every list.
 const ALWAYS_ON_DENY: [&str; 3] = ["www-authenticate", "proxy-authenticate", "location"];
 
@@ -27,35 +28,25 @@ pub(crate) struct HttpService {
 }
 
 impl HttpService {
-    pub(crate) fn compile(written: &ExtAuthzHttp, of: &Surroundings, setup: &mut Setup) -> Self {
-        if written.include_request_body_in_check.is_some() {
-            setup.error(format!("{POINTER}/includeRequestBodyInCheck"), "not supported yet");
-        }
+    pub(crate) fn compile(written: &ExtAuthzHttp, of: &Surroundings, place: &mut Place<'_>) -> Self {
         if !(written.path_prefix.is_empty() || written.path_prefix.starts_with('/')) {
-            setup.error(format!("{POINTER}/pathPrefix"), "a prefix of a path begins with /");
+            place.error("pathPrefix", "a prefix of a path begins with /");
         }
         for (name, value) in &written.include_additional_headers_in_check {
             if !names::is_writable(name) || !names::is_value(value) {
-                let pointer = format!("{POINTER}/includeAdditionalHeadersInCheck/{}", escape_pointer(name));
-                setup.error(pointer, "this is no header that can be sent");
+                let key = format!("includeAdditionalHeadersInCheck/{}", escape_pointer(name));
+                place.error(&key, "this is no header that can be sent");
             }
         }
-        let mut list = |key: &str, list: &[String]| HeaderList::compile(list, &format!("{POINTER}/{key}"), setup);
+        let mut list = |key: &str, list: &[String]| HeaderList::compile(list, key, place);
         let include = list("includeRequestHeadersInCheck", &written.include_request_headers_in_check);
         let upstream = list("headersToUpstreamOnAllow", &written.headers_to_upstream_on_allow);
         let downstream_on_allow = list("headersToDownstreamOnAllow", &written.headers_to_downstream_on_allow);
         let downstream_on_deny = written.headers_to_downstream_on_deny.as_ref();
         let downstream_on_deny = downstream_on_deny.map(|written| list("headersToDownstreamOnDeny", written));
-        let words = Written {
-            service: &written.service,
-            port: written.port,
-            timeout: written.timeout.as_deref(),
-            fail_open: written.fail_open,
-            status_on_error: written.status_on_error.as_ref(),
-        };
         let add = written.include_additional_headers_in_check.iter();
         Self {
-            target: Target::compile(&words, POINTER, of, setup),
+            target: Target::compile(&written.into(), of, place),
             path_prefix: written.path_prefix.trim_end_matches('/').to_owned(),
             include,
             add: add.map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect(),
@@ -65,8 +56,8 @@ impl HttpService {
         }
     }
 
-    pub(crate) async fn ask(&self, req: &Request) -> Result<Verdict> {
-        let answer = match self.call(req).timeout(self.target.timeout).send().await {
+    pub(crate) async fn ask(&self, req: &Request, body: &ToldBody) -> Result<Verdict> {
+        let answer = match self.call(req, body).timeout(self.target.timeout).send().await {
             Ok(answer) => answer,
             Err(problem) => return Ok(Verdict::Error(problem.to_string())),
         };
@@ -97,18 +88,23 @@ impl HttpService {
         })
     }
 
-    fn call(&self, req: &Request) -> Callout {
+    fn call(&self, req: &Request, body: &ToldBody) -> Callout {
         let (path, authority) = (req.path(), req.authority());
         let mut call = Callout::to(&*self.target.cluster)
-            .get(format!("{}{path}", self.path_prefix))
+            .post(format!("{}{path}", self.path_prefix), body.bytes.as_slice())
             .method(req.method())
             .authority(authority);
         for (name, value) in req.headers().entries() {
             let is_meant = name == "authorization" || self.include.has(&name);
             let is_replaced = self.add.iter().any(|(added, _)| *added == name);
-            if is_meant && !is_replaced && names::is_writable(&name) {
+            // Whether the body is whole is not the client's to say.
+            let is_ours = name == PARTIAL_BODY;
+            if is_meant && !is_replaced && !is_ours && names::is_writable(&name) {
                 call = call.header(&name, value);
             }
+        }
+        if let Some(partial) = body.partial() {
+            call = call.header(PARTIAL_BODY, partial);
         }
         self.add.iter().fold(call, |call, (name, value)| call.header(name, &**value))
     }

@@ -1,10 +1,12 @@
-//! Where a service is, how long it is waited for, and what follows when it does not answer.
+//! Where a service is, how long it is waited for, what it is told of bodies, and what follows when it does not answer.
 
 use std::time::Duration;
 
-use sidegate_sdk::{Setup, parse_duration};
+use sidegate_sdk::parse_duration;
 
-use crate::config::StatusOnError;
+use super::body::BodyInCheck;
+use super::place::Place;
+use crate::config::{StatusOnError, Words};
 use crate::surroundings::Surroundings;
 
 /// How long an answer may take, where nothing is written: Envoy's default.
@@ -18,6 +20,7 @@ pub(crate) struct Target {
     pub(crate) cluster: String,
     pub(crate) timeout: Duration,
     pub(crate) on_error: OnError,
+    pub(crate) body: Option<BodyInCheck>,
 }
 
 /// What is done when there is no answer.
@@ -27,45 +30,36 @@ pub(crate) struct OnError {
     pub(crate) status: u16,
 }
 
-/// The words that every way of asking has.
-pub(crate) struct Written<'w> {
-    pub(crate) service: &'w str,
-    pub(crate) port: Option<u16>,
-    pub(crate) timeout: Option<&'w str>,
-    pub(crate) fail_open: bool,
-    pub(crate) status_on_error: Option<&'w StatusOnError>,
-}
-
 impl Target {
-    /// Checks and compiles; problems are told to `setup` below `pointer`.
-    pub(crate) fn compile(written: &Written<'_>, pointer: &str, of: &Surroundings, setup: &mut Setup) -> Self {
+    /// Checks and compiles; problems are told at their `place`.
+    pub(crate) fn compile(written: &Words<'_>, of: &Surroundings, place: &mut Place<'_>) -> Self {
         let timeout = match written.timeout.map_or(Ok(TIMEOUT), parse_duration) {
             Ok(timeout) if timeout >= Duration::from_millis(1) => timeout,
             other => {
                 let problem = other.err().unwrap_or_else(|| "a timeout has at least 1ms".to_owned());
-                setup.error(format!("{pointer}/timeout"), problem);
+                place.error("timeout", &problem);
                 TIMEOUT
             }
         };
         let status = status(written.status_on_error).unwrap_or_else(|| {
-            setup.error(format!("{pointer}/statusOnError"), "a status of an error lies between 400 and 599");
+            place.error("statusOnError", "a status of an error lies between 400 and 599");
             STATUS
         });
         let on_error = OnError { is_open: written.fail_open, status };
-        Self { cluster: cluster(written, pointer, of, setup), timeout, on_error }
+        let body = written.body.map(|written| BodyInCheck::compile(written, of, place));
+        Self { cluster: cluster(written, of, place), timeout, on_error, body }
     }
 }
 
-fn cluster(written: &Written<'_>, pointer: &str, of: &Surroundings, setup: &mut Setup) -> String {
+fn cluster(written: &Words<'_>, of: &Surroundings, place: &mut Place<'_>) -> String {
     // Istio allows `namespace/host`.
     let host = written.service.rsplit('/').next().unwrap_or_default();
     if host.is_empty() {
-        setup.error(format!("{pointer}/service"), "a service is needed: a cluster's name or one of its hosts");
+        place.error("service", "a service is needed: a cluster's name or one of its hosts");
     }
     of.cluster_of(host, written.port).unwrap_or_else(|| {
         if !host.is_empty() {
-            let text = format!("no cluster has `{host}` as its name or among its hosts");
-            setup.warning(format!("{pointer}/service"), text);
+            place.warning("service", &format!("no cluster has `{host}` as its name or among its hosts"));
         }
         host.to_owned()
     })

@@ -1,6 +1,10 @@
 //! Extension providers: what filters refer to by name, with the words of Istio's mesh configuration.
 
+mod ext_authz;
+
 use std::{path::PathBuf, time::Duration};
+
+pub use ext_authz::{ExtAuthzGrpc, ExtAuthzHttp, RequestBodyInCheck, Told};
 
 use crate::{
     checks::{positive, printable},
@@ -17,22 +21,28 @@ section! {
         pub envoy_file_access_log: Option<FileAccessLog> = None,
         /// A collector of spans that speaks OTLP.
         pub opentelemetry: Option<OpenTelemetry> = None,
+        /// A service that is asked over HTTP whether requests may pass.
+        pub envoy_ext_authz_http: Option<Told<ExtAuthzHttp>> = None,
+        /// A service that is asked over gRPC whether requests may pass.
+        pub envoy_ext_authz_grpc: Option<Told<ExtAuthzGrpc>> = None,
     }
     at location
     then one_kind
 }
 
 fn one_kind(provider: ExtensionProvider, at: &Cursor<'_>) -> Option<ExtensionProvider> {
-    // A kind that is not supported yet has been reported by its name.
-    let unsupported = ["envoyExtAuthzHttp", "envoyExtAuthzGrpc"].iter().any(|kind| at.key(kind).is_some());
-    match (&provider.envoy_file_access_log, &provider.opentelemetry) {
-        (Some(_), None) | (None, Some(_)) => Some(provider),
-        _ if unsupported => None,
-        _ => {
-            at.error("exactly one of envoyFileAccessLog and opentelemetry must be given", None);
-            None
-        }
+    let kinds = [
+        provider.envoy_file_access_log.is_some(),
+        provider.opentelemetry.is_some(),
+        provider.envoy_ext_authz_http.is_some(),
+        provider.envoy_ext_authz_grpc.is_some(),
+    ];
+    if kinds.into_iter().filter(|is_given| *is_given).count() == 1 {
+        return Some(provider);
     }
+    let all = "envoyFileAccessLog, opentelemetry, envoyExtAuthzHttp and envoyExtAuthzGrpc";
+    at.error(format!("exactly one of {all} must be given"), None);
+    None
 }
 
 section! {

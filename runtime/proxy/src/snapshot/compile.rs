@@ -55,7 +55,7 @@ pub fn compile(
     let mut problems = Vec::new();
     providers(config, &mut clusters, &mut problems);
     let clusters = Arc::new(clusters);
-    let mut uses = Uses { before, list: Vec::new() };
+    let mut uses = Uses { before, clusters: &clusters, list: Vec::new() };
     let mut listeners = Vec::new();
     for (at, listener) in config.listeners.iter().enumerate() {
         let mut chain = Vec::new();
@@ -92,6 +92,7 @@ pub fn compile(
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
+    let plugins = uses.list.into_iter().map(Arc::new).collect();
     Ok(Snapshot {
         trace_key: None,
         number: before.map_or(1, |before| before.number + 1),
@@ -104,7 +105,7 @@ pub fn compile(
         listeners,
         clusters,
         rollouts: Vec::new(),
-        plugins: uses.list.into_iter().map(Arc::new).collect(),
+        plugins,
     })
 }
 
@@ -115,6 +116,7 @@ fn problem(location: &Location, path: String, message: impl Into<String>, fix: O
 /// Pairs of plugin and configuration; entries that agree in both share one.
 struct Uses<'a> {
     before: Option<&'a Snapshot>,
+    clusters: &'a Clusters,
     list: Vec<PluginUse>,
 }
 
@@ -135,6 +137,11 @@ impl Uses<'_> {
             .hash(&mut hasher);
         format!("{:?}", plugin.fail_strategy).hash(&mut hasher);
         bytes.hash(&mut hasher);
+        // What its configuration refers to is a part of it.
+        let configuration = bytes.as_deref();
+        for provider in self.clusters.providers.iter().filter(|provider| provider.is_named_in(configuration)) {
+            provider.told(configuration).to_string().hash(&mut hasher);
+        }
         let settings = hasher.finish();
         let fingerprint = super::plugin::fingerprint(settings, module);
         if let Some(at) = self.list.iter().position(|known| known.fingerprint == fingerprint) {
@@ -239,14 +246,6 @@ fn providers(config: &config::Config, clusters: &mut Clusters, problems: &mut Ve
             }
         }
     }
-    let listing = clusters.providers.iter().map(|provider| {
-        let mut entry = serde_json::Map::new();
-        entry.insert("name".to_owned(), provider.name.clone().into());
-        // What a provider is made of is no guest's business: it may hold secrets.
-        entry.insert(provider.kind().to_owned(), serde_json::Map::new().into());
-        serde_json::Value::Object(entry)
-    });
-    clusters.provider_listing = serde_json::Value::Array(listing.collect()).to_string();
 }
 
 fn build(cluster: &config::Cluster, fingerprint: u64, before: Option<&Clusters>) -> Cluster {

@@ -19,6 +19,11 @@ pub struct Provider {
 pub enum ProviderKind {
     FileLog(Arc<config::FileAccessLog>),
     Collector(Arc<Collector>),
+    /// A service that filters ask: what it is stands in the listing alone.
+    ExtAuthz {
+        key: &'static str,
+        written: serde_json::Map<String, serde_json::Value>,
+    },
 }
 
 /// A collector of spans.
@@ -50,32 +55,46 @@ impl Provider {
         node: &config::Node,
         find: impl Fn(&str) -> Option<Arc<Cluster>>,
     ) -> Result<Self, String> {
-        let kind = match (&written.envoy_file_access_log, &written.opentelemetry) {
-            (Some(log), _) => ProviderKind::FileLog(Arc::new(log.clone())),
-            (None, Some(otlp)) => {
-                let cluster =
-                    find(&otlp.service).ok_or_else(|| format!("no cluster is named or serves \"{}\"", otlp.service))?;
-                ProviderKind::Collector(Arc::new(Collector {
-                    name: written.name.clone(),
-                    cluster,
-                    host: format!("{}:{}", otlp.service, otlp.port),
-                    max_tag: otlp.max_tag_length as usize,
-                    timeout: otlp.http.as_ref().map_or(TIMEOUT, |http| http.timeout),
-                    http: otlp.http.clone(),
-                    resource: resource(node),
-                }))
-            }
-            (None, None) => return Err("no kind of provider is given".to_owned()),
+        let kind = if let Some(log) = &written.envoy_file_access_log {
+            ProviderKind::FileLog(Arc::new(log.clone()))
+        } else if let Some(otlp) = &written.opentelemetry {
+            let cluster =
+                find(&otlp.service).ok_or_else(|| format!("no cluster is named or serves \"{}\"", otlp.service))?;
+            ProviderKind::Collector(Arc::new(Collector {
+                name: written.name.clone(),
+                cluster,
+                host: format!("{}:{}", otlp.service, otlp.port),
+                max_tag: otlp.max_tag_length as usize,
+                timeout: otlp.http.as_ref().map_or(TIMEOUT, |http| http.timeout),
+                http: otlp.http.clone(),
+                resource: resource(node),
+            }))
+        } else if let Some(told) = &written.envoy_ext_authz_http {
+            ProviderKind::ExtAuthz { key: "envoyExtAuthzHttp", written: told.written.clone() }
+        } else if let Some(told) = &written.envoy_ext_authz_grpc {
+            ProviderKind::ExtAuthz { key: "envoyExtAuthzGrpc", written: told.written.clone() }
+        } else {
+            return Err("no kind of provider is given".to_owned());
         };
         Ok(Self { name: written.name.clone(), kind })
     }
 
-    /// The key under which its kind is written.
-    pub fn kind(&self) -> &'static str {
-        match self.kind {
-            ProviderKind::FileLog(_) => "envoyFileAccessLog",
-            ProviderKind::Collector(_) => "opentelemetry",
-        }
+    /// What a plugin with this configuration is told of it: name and kind, and what is needed to ask it to the plugin
+    /// that names it. What the proxy uses in its place is nobody's business, since it may hold secrets.
+    pub fn told(&self, configuration: Option<&[u8]>) -> serde_json::Value {
+        let (key, words) = match &self.kind {
+            ProviderKind::FileLog(_) => ("envoyFileAccessLog", serde_json::Map::new()),
+            ProviderKind::Collector(_) => ("opentelemetry", serde_json::Map::new()),
+            ProviderKind::ExtAuthz { key, written } if self.is_named_in(configuration) => (*key, written.clone()),
+            ProviderKind::ExtAuthz { key, .. } => (*key, serde_json::Map::new()),
+        };
+        serde_json::json!({"name": self.name, key: words})
+    }
+
+    /// Whether a configuration has its name as a text, whatever it means there.
+    pub fn is_named_in(&self, configuration: Option<&[u8]>) -> bool {
+        let name = serde_json::Value::from(self.name.as_str()).to_string();
+        configuration.is_some_and(|bytes| bytes.windows(name.len()).any(|part| part == name.as_bytes()))
     }
 }
 
@@ -97,4 +116,21 @@ fn resource(node: &config::Node) -> Vec<(&'static str, String)> {
         ("k8s.workload.name", workload),
     ];
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Provider, ProviderKind};
+
+    #[test]
+    fn the_words_of_a_service_are_for_who_names_it() {
+        let written = serde_json::json!({"service": "opa"}).as_object().unwrap().clone();
+        let kind = ProviderKind::ExtAuthz { key: "envoyExtAuthzHttp", written };
+        let provider = Provider { name: "opa".to_owned(), kind };
+        let told = |configuration: &str| provider.told(Some(configuration.as_bytes())).to_string();
+        let all = r#"{"envoyExtAuthzHttp":{"service":"opa"},"name":"opa"}"#;
+        assert_eq!(told(r#"{"provider":{"name":"opa"}}"#), all);
+        assert_eq!(told(r#"{"provider":{"name":"opal"}}"#), r#"{"envoyExtAuthzHttp":{},"name":"opa"}"#);
+        assert_eq!(provider.told(None), provider.told(Some(b"{}")));
+    }
 }

@@ -432,6 +432,14 @@ impl Host for Box<Env> {
             out.extend_from_slice(&(spec.series as u64).to_le_bytes());
             return Status::Ok;
         }
+        if path == b"sidegate.limits.body" {
+            out.extend_from_slice(&(spec.limits.body as u64).to_le_bytes());
+            return Status::Ok;
+        }
+        if path == b"sidegate.extensionProviders" {
+            out.extend_from_slice(self.clusters.providers_told(spec.configuration.as_deref()).as_bytes());
+            return Status::Ok;
+        }
         node::property(&self.node, &self.clusters, path, out)
     }
 

@@ -12,10 +12,6 @@ pub fn property(node: &Node, clusters: &Clusters, path: &[u8], out: &mut Vec<u8>
         out.extend_from_slice(clusters.listing.as_bytes());
         return Status::Ok;
     }
-    if path == b"sidegate.extensionProviders" {
-        out.extend_from_slice(clusters.provider_listing.as_bytes());
-        return Status::Ok;
-    }
     // A group has no value of its own, and this one exists without an exchange too.
     if path == b"xds" {
         return Status::SerializationFailure;

@@ -7,26 +7,65 @@ use sidegate_sdk::RequestHead;
 use sidegate_sdk::matching::RequestView;
 use sidegate_sdk::protobuf::Writer;
 
-/// Writes the question.
-pub(super) fn write(
-    head: &RequestHead<'_>,
-    headers: &[(String, String)],
-    context_extensions: &[(String, String)],
-) -> Vec<u8> {
-    let mut question = Writer::new();
-    question.message(1, |attributes| {
-        let service = head.first("x-envoy-downstream-service-cluster").unwrap_or_default();
-        attributes.message(1, |source| peer(source, head, "source", &service, &PEER));
-        attributes.message(2, |destination| peer(destination, head, "destination", "", &LOCAL));
-        attributes.message(4, |request| {
-            request.message(1, |time| timestamp(time, head));
-            request.message(2, |http| http_request(http, head, headers));
+use super::super::body::ToldBody;
+
+/// A question, beside what the host tells of the request.
+pub(super) struct Question<'q> {
+    pub(super) headers: &'q [(String, String)],
+    pub(super) context: &'q [(String, String)],
+    pub(super) body: &'q ToldBody,
+    /// The body stands in `raw_body`.
+    pub(super) is_packed: bool,
+}
+
+impl Question<'_> {
+    /// Writes it.
+    pub(super) fn write(&self, head: &RequestHead<'_>) -> Vec<u8> {
+        let mut question = Writer::new();
+        question.message(1, |attributes| {
+            let service = head.first("x-envoy-downstream-service-cluster").unwrap_or_default();
+            attributes.message(1, |source| peer(source, head, "source", &service, &PEER));
+            attributes.message(2, |destination| peer(destination, head, "destination", "", &LOCAL));
+            attributes.message(4, |request| {
+                request.message(1, |time| timestamp(time, head));
+                request.message(2, |http| self.http_request(http, head));
+            });
+            for (key, value) in self.context {
+                attributes.entry(10, key, value);
+            }
         });
-        for (key, value) in context_extensions {
-            attributes.entry(10, key, value);
+        question.into_bytes()
+    }
+
+    /// `AttributeContext.HttpRequest`. Several values of a header are one with commas between.
+    fn http_request(&self, out: &mut Writer, head: &RequestHead<'_>) {
+        let id = head.property(["request", "id"]).or_else(|| head.first("x-request-id")).unwrap_or_default();
+        out.bytes(1, &*id).bytes(2, head.method());
+        for (at, (name, value)) in self.headers.iter().enumerate() {
+            let same = |other: &&(String, String)| other.0 == *name;
+            if self.headers.iter().take(at).any(|other| same(&other)) {
+                continue;
+            }
+            let mut joined = value.clone();
+            for (_, further) in self.headers.iter().skip(at + 1).filter(same) {
+                joined.push(',');
+                joined.push_str(further);
+            }
+            out.entry(3, name, &joined);
         }
-    });
-    question.into_bytes()
+        out.bytes(4, head.path()).bytes(5, head.authority()).bytes(6, head.scheme());
+        out.bytes(10, &*head.property(["request", "protocol"]).unwrap_or_default());
+        match (&self.body.bytes, self.is_packed) {
+            (none, _) if none.is_empty() => {}
+            (bytes, true) => {
+                out.bytes(12, bytes);
+            }
+            // A text has to be one.
+            (bytes, false) => {
+                out.bytes(11, &*String::from_utf8_lossy(bytes));
+            }
+        }
+    }
 }
 
 /// Properties of `connection` with the names in a certificate, the first that is there counts.
@@ -70,24 +109,4 @@ fn timestamp(out: &mut Writer, head: &RequestHead<'_>) {
         u64::try_from(since.as_nanos()).unwrap_or(0)
     });
     out.number(1, nanos / 1_000_000_000).number(2, nanos % 1_000_000_000);
-}
-
-/// `AttributeContext.HttpRequest`. Several values of a header are one with commas between.
-fn http_request(out: &mut Writer, head: &RequestHead<'_>, headers: &[(String, String)]) {
-    let id = head.property(["request", "id"]).or_else(|| head.first("x-request-id")).unwrap_or_default();
-    out.bytes(1, &*id).bytes(2, head.method());
-    for (at, (name, value)) in headers.iter().enumerate() {
-        let same = |other: &&(String, String)| other.0 == *name;
-        if headers.iter().take(at).any(|other| same(&other)) {
-            continue;
-        }
-        let mut joined = value.clone();
-        for (_, further) in headers.iter().skip(at + 1).filter(same) {
-            joined.push(',');
-            joined.push_str(further);
-        }
-        out.entry(3, name, &joined);
-    }
-    out.bytes(4, head.path()).bytes(5, head.authority()).bytes(6, head.scheme());
-    out.bytes(10, &*head.property(["request", "protocol"]).unwrap_or_default());
 }
