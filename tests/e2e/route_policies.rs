@@ -41,6 +41,16 @@ fn a_delay_holds_and_an_abort_ends_and_the_log_says_so() {
     assert_eq!(origin.request_count(), 2);
 }
 
+/// Filters may hold a request for 5 s; where it is their work, nobody has to say that it takes longer.
+#[test]
+fn a_delay_may_be_longer_than_filters_usually_hold() {
+    let (sidegate, _) =
+        start("{fault: {delay: {fixedDelay: 5.3s, percentage: {value: 100}}}, route: [{destination: {host: app}}]}");
+    let begun = Instant::now();
+    assert_eq!(sidegate.get("/").status, 200);
+    assert!(begun.elapsed() >= Duration::from_millis(5300));
+}
+
 #[test]
 fn browsers_get_their_answers() {
     let (sidegate, origin) = start(

@@ -163,7 +163,8 @@ fn logs_go_where_their_providers_say_for_the_requests_that_match() {
         - name: json\n  envoyFileAccessLog:\n    path: json.log\n    logFormat:\n      labels:\n\
         \x20       {path: '%REQ(:PATH)%', code: '%RESPONSE_CODE%', took: '%DURATION%', none: '%REQ(X-NO)%', \
         both: '%PROTOCOL% %REQ(X-NO)%', day: '%START_TIME(%Y)%', fixed: true, \
-        flags: ['%RESPONSE_FLAGS%'], trace: '%TRACE_ID%'}\n";
+        flags: ['%RESPONSE_FLAGS%'], trace: '%TRACE_ID%', up: '%UPSTREAM_LOCAL_ADDRESS%', \
+        cel: \"%CEL(request.path + ' ' + string(response.code >= 400))%\", gone: '%CEL(request.headers.x_no)%'}\n";
     let telemetry = "accessLogging: [{providers: [{name: errors}], filter: {expression: 'response.code >= 400'}}, \
                      {match: {mode: SERVER}, providers: [{name: json}]}]";
     let sidegate = Sidegate::start(&(config(&origin, telemetry) + providers));
@@ -184,6 +185,8 @@ fn logs_go_where_their_providers_say_for_the_requests_that_match() {
     assert_eq!((line["both"].as_str(), &line["flags"][0]), (Some("HTTP/1.1 -"), &"-".into()));
     assert!(line["took"].is_u64() && line["day"].as_str().is_some_and(|year| year.len() == 4), "{line}");
     assert_eq!(line["trace"].as_str().map(str::len), Some(32));
+    assert!(line["up"].as_str().is_some_and(|up| up.starts_with("127.0.0.1:") && up != origin.to_string()), "{line}");
+    assert_eq!((line["cel"].as_str(), &line["gone"]), (Some("/good false"), &Value::Null));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use prost::Message;
 use sidegate_tests::{Answer, Origin, Request, Sidegate, eventually, hex};
 
 use crate::collector::{self, attribute, spans};
+use crate::grpc_service::{GrpcService, Reply};
 use crate::guest::guest;
 use crate::setup::{fine, standard_filters};
 
@@ -168,6 +169,24 @@ fn a_callout_is_part_of_the_trace() {
     assert_eq!((&callout.parent_span_id, &callout.trace_id), (&server.span_id, &server.trace_id));
     let asked = side.requests()[0].headers.first("traceparent").map(str::to_owned).unwrap();
     assert_eq!(asked, format!("00-{}-{}-01", hex(&callout.trace_id), hex(&callout.span_id)));
+}
+
+#[test]
+fn a_grpc_callout_is_part_of_the_trace() {
+    let (origin, collector) = (fine(), fine());
+    let side = GrpcService::answering(|_| Reply::Status(16));
+    let telemetry = "tracing: [{providers: [{name: otel}], randomSamplingPercentage: 100}]";
+    let auth =
+        ", {plugin: auth, config: {extAuthz: {envoyExtAuthzGrpc: {service: side, timeout: 5s, failOpen: true}}}}";
+    let text = config(&origin, &collector.to_string(), ", http: {}", telemetry, auth)
+        + &format!("- {{name: side, endpoints: [{{address: \"{side}\"}}]}}\n");
+    let sidegate = start(&text);
+    assert_eq!(sidegate.get("/").status, 200);
+    let spans = told(&collector, 3);
+    let callout = spans.iter().find(|span| span.name == "callout side").unwrap();
+    let server = spans.iter().find(|span| span.kind == 2).unwrap();
+    assert_eq!((&callout.parent_span_id, &callout.trace_id), (&server.span_id, &server.trace_id));
+    assert!(callout.status.as_ref().is_some_and(|status| status.code == 2), "16 is an error");
 }
 
 #[test]

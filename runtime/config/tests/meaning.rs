@@ -86,6 +86,7 @@ plugins:
   limits: {cpuPerCall: 1ms, configure: 2s, memory: 64Mi, pause: 1m, body: 2Mi, callouts: 1, sharedData: 0, series: 5, logRate: 1/s}
 - {name: fault, url: "builtin:fault"}
 - {name: short, url: "builtin:fault", limits: {pause: 1s}}
+- {name: routes, url: "builtin:router"}
 listeners:
 - name: out
   address: "[::1]:8080"
@@ -131,6 +132,7 @@ clusters:
     // The fault filter's work is to make requests wait.
     assert_eq!(config.plugins[1].limits.pause, Duration::from_secs(600));
     assert_eq!(config.plugins[2].limits.pause, Duration::from_secs(1));
+    assert_eq!(config.plugins[3].limits.pause, Duration::from_secs(600));
 
     let listener = &config.listeners[0];
     assert_eq!((listener.direction, listener.num_trusted_proxies), (Direction::Outbound, 2));

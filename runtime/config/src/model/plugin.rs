@@ -69,9 +69,9 @@ impl Plugin {
     }
 }
 
-/// The fault filter's work is to make requests wait.
+/// The fault filter's work is to make requests wait, and the router pauses for nothing but the delay of a route.
 fn default_pause(builtin: &str) -> Duration {
-    if builtin == "fault" { Duration::from_secs(600) } else { PluginLimits::default().pause }
+    if matches!(builtin, "fault" | "router") { Duration::from_secs(600) } else { PluginLimits::default().pause }
 }
 
 fn finish(mut plugin: Plugin, at: &Cursor<'_>) -> Option<Plugin> {
@@ -213,7 +213,7 @@ section! {
         pub configure: Duration where positive = Duration::from_secs(1),
         /// Linear memory of one VM. Default: 32Mi.
         pub memory: Size where guest_memory = Size(32 << 20),
-        /// How long it may hold a request. Default: 5s; of `builtin:fault` 10m.
+        /// How long it may hold a request. Default: 5s; of `builtin:fault` and `builtin:router` 10m.
         pub pause: Duration where positive = Duration::from_secs(5),
         /// Body bytes that it may hold of one request or response. Default: 1Mi.
         pub body: Size where positive = Size(1 << 20),

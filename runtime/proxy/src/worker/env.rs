@@ -347,14 +347,20 @@ impl Host for Box<Env> {
             return Err(Status::ParseFailure);
         }
         self.has_room()?;
+        let drawn = self.rng.draw() | 1;
+        let mut told = None;
         if let Some(view) = stream.and_then(|key| self.view(key)) {
             view.asked.called_out = true;
-            // A stream may outlive its exchange: its calls belong to the exchange's own span.
-            if let Some(span) = &view.span {
-                span.pass_on(&mut call.metadata);
+            match &view.span {
+                Some(span) if call.message.is_some() => {
+                    told = span.callout(drawn, &call.cluster, &mut call.metadata);
+                }
+                // A stream may outlive its exchange: it belongs to the exchange's own span.
+                Some(span) => span.pass_on(&mut call.metadata),
+                None => {}
             }
         }
-        self.outbox.push(Intent::Grpc { tag: spec.tag, id, call: Box::new(call) });
+        self.outbox.push(Intent::Grpc { tag: spec.tag, id, call: Box::new(call), span: told });
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! The layouts of ours stand in docs/foreign-functions.md.
 
 mod compression;
-mod expression;
+pub mod expression;
 mod filter_state;
 mod signature;
 mod token_bucket;

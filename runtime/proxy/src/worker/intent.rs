@@ -19,7 +19,13 @@ pub enum Intent {
         span: Option<Box<CalloutSpan>>,
     },
     /// A gRPC call or stream.
-    Grpc { tag: u64, id: u32, call: Box<GrpcCallout> },
+    Grpc {
+        tag: u64,
+        id: u32,
+        call: Box<GrpcCallout>,
+        /// As of a callout; a stream has none.
+        span: Option<Box<CalloutSpan>>,
+    },
     /// What a guest does with one that it began.
     GrpcStep { tag: u64, id: u32, step: GrpcStep },
     /// A queue has an item for the VM of this identity.

@@ -453,9 +453,9 @@ impl Worker {
                         slot.callout(self, id, call, span);
                     }
                 }
-                Intent::Grpc { tag, id, call } => {
+                Intent::Grpc { tag, id, call, span } => {
                     if let Some(slot) = self.slot(tag) {
-                        slot.grpc(self, id, *call);
+                        slot.grpc(self, id, *call, span);
                     }
                 }
                 Intent::GrpcStep { tag, id, step } => {

@@ -181,11 +181,21 @@ impl CalloutSpan {
 
     /// It is over. `status`: of the answer, when there was one.
     pub fn end(self, status: Option<&[u8]>) -> (Arc<Collector>, Span) {
+        let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse::<u16>().ok());
+        let tag = status.map(|status| ("http.status_code", status.into()));
+        self.told(tag, status.is_none_or(|status| status >= 500))
+    }
+
+    /// A gRPC call is over, with this status.
+    pub fn end_grpc(self, status: u32) -> (Arc<Collector>, Span) {
+        self.told(Some(("grpc.status_code", status.into())), status != 0)
+    }
+
+    fn told(self, tag: Option<(&'static str, u64)>, is_error: bool) -> (Arc<Collector>, Span) {
         let mut attributes = Attributes::new(self.collector.max_tag);
         attributes.text("upstream_cluster.name", &self.cluster);
-        let status = status.and_then(|status| std::str::from_utf8(status).ok()?.parse::<u16>().ok());
-        if let Some(status) = status {
-            attributes.number("http.status_code", status.into());
+        if let Some((name, status)) = tag {
+            attributes.number(name, status);
         }
         let span = Span {
             trace: self.context.trace,
@@ -196,7 +206,7 @@ impl CalloutSpan {
             begun: nanoseconds(self.begun, Duration::ZERO),
             ended: nanoseconds(SystemTime::now(), Duration::ZERO),
             attributes,
-            is_error: status.is_none_or(|status| status >= 500),
+            is_error,
         };
         (self.collector, span)
     }

@@ -21,6 +21,7 @@ use sidegate_wasm_host::abi::Status;
 pub(super) use self::attributes::Attributes;
 use self::evaluate::Evaluation;
 use self::text::Pattern;
+use crate::exchange::view::View;
 
 /// Bytes of an expression. The parser's stack grows with it, so it is far below what a worker's stack holds.
 const TEXT_BYTES: usize = 2 << 10;
@@ -88,6 +89,35 @@ impl Expressions {
         let Ok(token) = <[u8; 4]>::try_from(argument) else { return Status::BadArgument };
         self.live.remove(&u32::from_le_bytes(token));
         Status::Ok
+    }
+}
+
+/// An expression of an access log, shown as text.
+#[derive(Debug)]
+pub struct LogExpression {
+    text: String,
+    expression: Expression,
+}
+
+impl LogExpression {
+    /// Reads an expression over the attributes of an exchange.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        // Whatever its value is, a line has room for a text.
+        Ok(Self { text: text.to_owned(), expression: Expression::parse(&format!("string({text})"))? })
+    }
+
+    /// Appends its value; nothing where it has none, or fails.
+    pub fn render(&self, view: &View, out: &mut Vec<u8>) {
+        let attributes = Attributes::of_log(view);
+        if let Ok(value) = Evaluation::new(&attributes, &self.expression.patterns).run(&self.expression.root) {
+            value.encode(out);
+        }
+    }
+}
+
+impl PartialEq for LogExpression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 }
 

@@ -44,12 +44,22 @@ impl VmSlot {
         });
     }
 
-    pub(super) fn grpc(self: Rc<Self>, worker: &Rc<Worker>, id: u32, call: GrpcCallout) {
+    pub(super) fn grpc(
+        self: Rc<Self>,
+        worker: &Rc<Worker>,
+        id: u32,
+        call: GrpcCallout,
+        span: Option<Box<CalloutSpan>>,
+    ) {
         let Some(vm) = self.current() else { return };
         let (slot, worker) = (self.clone(), worker.clone());
         let open = if call.message.is_some() {
             let task = tokio::task::spawn_local(async move {
                 let answer = grpc::call(&worker, call).await;
+                if let Some(span) = span {
+                    let (collector, told) = span.end_grpc(answer.as_ref().err().map_or(0, |status| status.code));
+                    worker.process.spans.send(&collector, [told]);
+                }
                 let result = worker.call(&vm, |vm, env| match answer {
                     Ok(message) => vm.grpc_receive(env, id, message),
                     Err(status) => vm.grpc_close(env, id, status),

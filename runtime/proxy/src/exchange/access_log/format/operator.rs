@@ -9,6 +9,7 @@ use super::time::TimeFormat;
 use crate::exchange::properties;
 use crate::exchange::view::View;
 use crate::snapshot::Address;
+use crate::worker::foreign::expression::LogExpression;
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Operator {
@@ -33,6 +34,7 @@ pub(super) enum Operator {
     ResponseTxDuration,
     UpstreamHost,
     UpstreamIp,
+    UpstreamLocal,
     UpstreamCluster,
     RouteName,
     DownstreamRemote,
@@ -45,6 +47,7 @@ pub(super) enum Operator {
     ConnectionId,
     TraceId,
     SpanId,
+    Expression(Box<LogExpression>),
     /// The path of a property.
     FilterState(Vec<u8>),
     /// Known since the format was read.
@@ -158,6 +161,7 @@ impl Operator {
                     }
                 }
             }
+            Self::UpstreamLocal => put(facts.upstream_local.as_deref().unwrap_or_default().as_bytes()),
             Self::UpstreamCluster => {
                 put(facts.cluster.as_ref().map_or("", |cluster| cluster.name.as_str()).as_bytes());
             }
@@ -190,6 +194,7 @@ impl Operator {
                     let _ = write!(out, "{:016x}", span.context.id);
                 }
             }
+            Self::Expression(expression) => expression.render(view, out),
             Self::FilterState(path) => {
                 let _ = properties::read(view, path, Open::LOG, out);
             }

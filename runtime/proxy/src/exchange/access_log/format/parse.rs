@@ -3,6 +3,7 @@
 use super::Piece;
 use super::operator::{GrpcForm, Operator};
 use super::time::TimeFormat;
+use crate::worker::foreign::expression::LogExpression;
 
 /// Pieces of one format: more than any log needs.
 const MAX_PIECES: usize = 512;
@@ -24,7 +25,7 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, String> {
         }
         // An argument may hold percent signs (time formats), so the end is looked for behind it.
         let from = match (after.find('('), after.find('%')) {
-            (Some(open), Some(end)) if open < end => after.find(')').ok_or("unclosed (")?,
+            (Some(open), Some(end)) if open < end => closing(after).ok_or("unclosed (")?,
             _ => 0,
         };
         let end = after.get(from..).and_then(|tail| tail.find('%')).ok_or("unclosed %")? + from;
@@ -36,6 +37,19 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, String> {
         pieces.push(Piece::Text(rest.to_owned()));
     }
     Ok(pieces)
+}
+
+/// Where the first parenthesis is closed again; expressions hold further ones.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    text.char_indices().find_map(|(at, letter)| {
+        match letter {
+            '(' => open += 1,
+            ')' => open = open.saturating_sub(1),
+            _ => return None,
+        }
+        (open == 0).then_some(at)
+    })
 }
 
 fn piece(text: &str) -> Result<Piece, String> {
@@ -72,6 +86,7 @@ fn piece(text: &str) -> Result<Piece, String> {
         "RESPONSE_TX_DURATION" => Operator::ResponseTxDuration,
         "UPSTREAM_HOST" | "UPSTREAM_REMOTE_ADDRESS" => Operator::UpstreamHost,
         "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Operator::UpstreamIp,
+        "UPSTREAM_LOCAL_ADDRESS" => Operator::UpstreamLocal,
         "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Operator::UpstreamCluster,
         "ROUTE_NAME" => Operator::RouteName,
         "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Operator::DownstreamRemote,
@@ -99,7 +114,6 @@ fn piece(text: &str) -> Result<Piece, String> {
         "DYNAMIC_METADATA" => given().map(|_| Operator::Missing)?,
         "CONNECTION_TERMINATION_DETAILS"
         | "UPSTREAM_TRANSPORT_FAILURE_REASON"
-        | "UPSTREAM_LOCAL_ADDRESS"
         | "REQUESTED_SERVER_NAME"
         | "VIRTUAL_CLUSTER_NAME"
         | "DOWNSTREAM_PEER_URI_SAN"
@@ -108,7 +122,10 @@ fn piece(text: &str) -> Result<Piece, String> {
         | "DOWNSTREAM_TLS_VERSION"
         | "DOWNSTREAM_TLS_CIPHER"
         | "DOWNSTREAM_TRANSPORT_FAILURE_REASON" => Operator::Missing,
-        "CEL" => return Err("%CEL% is not supported yet".to_owned()),
+        "CEL" => {
+            let problem = |problem: String| format!("%CEL({argument})%: {problem}");
+            Operator::Expression(Box::new(LogExpression::parse(given()?).map_err(problem)?))
+        }
         _ => return Err(format!("unknown operator %{name}%")),
     };
     Ok(Piece::Operator(operator, length))
@@ -141,6 +158,9 @@ mod tests {
         assert_eq!(one("%FILTER_STATE(wasm.a:PLAIN):5%"), Ok(Piece::Operator(state, Some(5))));
         let field = Operator::FilterState(b"filter_state\0upstream_peer\0app".to_vec());
         assert_eq!(one("%FILTER_STATE(upstream_peer:FIELD:app)%"), Ok(Piece::Operator(field, None)));
+        let cel = "request.headers['x-a'].startsWith('b') ? 'c:1' : string(response.code)";
+        let parsed = Operator::Expression(Box::new(LogExpression::parse(cel).unwrap()));
+        assert_eq!(one(&format!("%CEL({cel}):7%")), Ok(Piece::Operator(parsed, Some(7))));
         assert_eq!(one("%DYNAMIC_METADATA(a:b)%"), Ok(Piece::Operator(Operator::Missing, None)));
     }
 
@@ -154,7 +174,9 @@ mod tests {
             ("%REQ%", "argument"),
             ("%GRPC_STATUS(x)%", "CAMEL_STRING"),
             ("%START_TIME(%Q)%", "%Q"),
-            ("%CEL(request.path)%", "not supported yet"),
+            ("%CEL()%", "argument"),
+            ("%CEL(request.)%", "%CEL(request.)%"),
+            ("%CEL(nope(1))%", "no function nope"),
         ] {
             assert!(pieces(text).is_err_and(|problem| problem.contains(part)), "{text}");
         }

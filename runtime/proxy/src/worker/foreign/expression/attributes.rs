@@ -19,8 +19,8 @@ const ATTRIBUTE_BYTES: usize = sidegate_wasm_host::limits::PROPERTY_BYTES;
 /// Everything that can be read in one evaluation.
 pub(in crate::worker::foreign) struct Attributes<'a> {
     view: Option<(&'a View, Open)>,
-    spec: &'a VmSpec,
-    node: &'a Node,
+    /// Who asks: a plugin of a proxy. An access log is written for nobody in particular.
+    asker: Option<(&'a VmSpec, &'a Node)>,
 }
 
 /// How a property's bytes become a value.
@@ -43,7 +43,12 @@ enum Kind {
 impl<'a> Attributes<'a> {
     pub(in crate::worker::foreign) fn of(env: &'a Env, spec: &'a VmSpec, stream: Option<(StreamKey, Open)>) -> Self {
         let view = stream.and_then(|(key, open)| Some((env.views.get(key as usize)?, open)));
-        Self { view, spec, node: &env.node }
+        Self { view, asker: Some((spec, &env.node)) }
+    }
+
+    /// Those of an exchange that is over.
+    pub(super) fn of_log(view: &'a View) -> Self {
+        Self { view: Some((view, Open::LOG)), asker: None }
     }
 
     /// An attribute by its path, segments joined by NUL; `None` if there is none now.
@@ -55,9 +60,9 @@ impl<'a> Attributes<'a> {
         match path {
             // The one group with something below it where there is no exchange.
             b"xds" => return Some(Value::Group(path.into())),
-            b"plugin_name" => return text(&self.spec.plugin),
-            b"plugin_root_id" => return text(&self.spec.root_id),
-            b"plugin_vm_id" => return text(&self.spec.vm_id),
+            b"plugin_name" => return text(&self.asker?.0.plugin),
+            b"plugin_root_id" => return text(&self.asker?.0.root_id),
+            b"plugin_vm_id" => return text(&self.asker?.0.vm_id),
             _ => {}
         }
         let (view, open) = self.view?;
@@ -82,16 +87,17 @@ impl<'a> Attributes<'a> {
     }
 
     fn node(&self, rest: &[u8]) -> Option<Value> {
+        let (_, own) = self.asker?;
         let mut segments = rest.split(|byte| *byte == 0);
         match (segments.next()?, segments.clone().next()) {
             (b"", None) => {
                 let below: Rc<[u8]> = b"xds\0node"[..].into();
                 Some(Value::Group(below))
             }
-            (b"id", None) => Some(Value::Text(self.node.id.as_str().into())),
-            (b"cluster", None) => Some(Value::Text(self.node.cluster.as_str().into())),
-            (b"metadata", None) => object(&self.node.metadata),
-            (b"metadata", Some(_)) => json(node::metadata(self.node, segments)?),
+            (b"id", None) => Some(Value::Text(own.id.as_str().into())),
+            (b"cluster", None) => Some(Value::Text(own.cluster.as_str().into())),
+            (b"metadata", None) => object(&own.metadata),
+            (b"metadata", Some(_)) => json(node::metadata(own, segments)?),
             _ => None,
         }
     }
