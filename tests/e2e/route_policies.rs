@@ -44,7 +44,7 @@ fn a_delay_holds_and_an_abort_ends_and_the_log_says_so() {
 /// Filters may hold a request for 5 s; where it is their work, nobody has to say that it takes longer.
 #[test]
 fn a_delay_may_be_longer_than_filters_usually_hold() {
-    let (sidegate, _) =
+    let (sidegate, _origin) =
         start("{fault: {delay: {fixedDelay: 5.3s, percentage: {value: 100}}}, route: [{destination: {host: app}}]}");
     let begun = Instant::now();
     assert_eq!(sidegate.get("/").status, 200);

@@ -69,11 +69,17 @@ impl Pump {
                 return Poll::Ready(Step::Continue);
             }
             self.exchange.register(Waiter::Exchange, cx);
-            match self.exchange.chain.borrow_mut().decided(&self.exchange.worker, link, self.direction) {
+            let decided = self.exchange.chain.borrow_mut().decided(&self.exchange.worker, link, self.direction);
+            match decided {
                 Step::Wait => {}
                 Step::Continue => {
-                    if let Some(stage) = at.and_then(|at| self.stages.get_mut(at)) {
-                        stage.passed = true;
+                    match at.and_then(|at| Some((at, self.stages.get_mut(at)?))) {
+                        // What it held waits for the filters behind it; a stop is seen at the top of the loop.
+                        Some((at, stage)) if stage.waiting => {
+                            let _ = self.release(at);
+                        }
+                        Some((_, stage)) => stage.passed = true,
+                        None => {}
                     }
                     continue;
                 }
