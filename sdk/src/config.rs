@@ -1,5 +1,7 @@
 //! A configuration is read into a type; what is wrong with it is reported with its place.
 
+mod place;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -151,23 +153,9 @@ impl Problem {
 /// Reads a configuration; absent bytes are `{}`.
 pub(crate) fn read<C: DeserializeOwned>(bytes: &[u8]) -> Result<C, Problem> {
     let bytes = if bytes.is_empty() { b"{}" } else { bytes };
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let mut pointer = String::new();
-        for segment in error.path() {
-            match segment {
-                serde_path_to_error::Segment::Seq { index } => {
-                    pointer.push('/');
-                    pointer.push_str(&index.to_string());
-                }
-                serde_path_to_error::Segment::Map { key } | serde_path_to_error::Segment::Enum { variant: key } => {
-                    pointer.push('/');
-                    pointer.push_str(&escape(key));
-                }
-                serde_path_to_error::Segment::Unknown => {}
-            }
-        }
-        let text = told(&error.inner().to_string());
+    serde_json::from_slice(bytes).map_err(|error: serde_json::Error| {
+        let mut pointer = place::pointer(bytes, error.line(), error.column());
+        let text = told(&error.to_string());
         if let Some(key) = unknown_key(&text) {
             let segment = format!("/{}", escape(key));
             if !pointer.ends_with(&segment) {
