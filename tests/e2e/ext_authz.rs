@@ -171,7 +171,7 @@ fn providers_are_asked_by_policy_and_told_of_bodies() {
     fs::write(&file, text.replace("maxRequestBytes: 20", "maxRequestBytes: 21")).unwrap();
     let passes = || (ask(Request::post("/free", vec![b'x'; 21])).status == 200).then_some(());
     assert!(eventually(PATIENCE, passes).is_some(), "the new words count");
-    let line = "413 UAEX request_payload_too_large POST /free";
+    let line = "413 - request_payload_too_large POST /free";
     assert!(sidegate.stdout().line_with(line, PATIENCE).is_some(), "{:?}", sidegate.stdout().lines());
 }
 
