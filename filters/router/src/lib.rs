@@ -151,7 +151,7 @@ impl Router {
         if let Some(stats) = &chosen.matched.stats {
             stats.sent();
         }
-        self.tell("sidegate.upstream.cluster", &*target.cluster)?;
+        self.tell("sidegate.upstream.cluster", &target.cluster)?;
         // A delayed request has used up its time on purpose: Istio then knows neither timeouts nor retries.
         let timeout = forward.timeout.as_deref().filter(|_| !was_delayed);
         let retries = if was_delayed { Some(NO_RETRIES) } else { forward.retries.as_deref() };
