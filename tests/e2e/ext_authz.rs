@@ -146,12 +146,10 @@ fn providers_are_asked_by_policy_and_told_of_bodies() {
         let clusters = format!(
             "{{name: users, endpoints: [{{address: \"{users}\"}}]}}, {{name: bodies, endpoints: [{{address: \"{bodies}\"}}]}}"
         );
-        let providers = format!(
-            "extensionProviders:\n\
-             - {{name: users, envoyExtAuthzHttp: {{service: users, port: 80, timeout: 5s, headersToUpstreamOnAllow: [x-user]}}}}\n\
-             - name: bodies\n  envoyExtAuthzGrpc:\n    {{service: bodies, port: 80, timeout: 5s, failOpen: true,\n     \
-             includeRequestBodyInCheck: {{maxRequestBytes: 20}}}}\n"
-        );
+        let providers = "extensionProviders:\n\
+             - {name: users, envoyExtAuthzHttp: {service: users, port: 80, timeout: 5s, headersToUpstreamOnAllow: [x-user]}}\n\
+             - name: bodies\n  envoyExtAuthzGrpc:\n    {service: bodies, port: 80, timeout: 5s, failOpen: true,\n     \
+             includeRequestBodyInCheck: {maxRequestBytes: 20}}\n".to_string();
         providers + &with_filter(&logged("", &origin, ""), &filter, &clusters)
     };
     let sidegate = Sidegate::start(&config);
