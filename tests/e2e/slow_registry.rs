@@ -190,3 +190,23 @@ fn the_start_asks_all_registries_at_once_and_waits_for_them() {
         assert_eq!(Client::get_once(sidegate.address("second"), "/").unwrap().header("x-gen"), Some("two"));
     });
 }
+
+#[test]
+fn pushes_that_are_compiled_meanwhile_ask_no_registry_again() {
+    let (origin, registry) = (fine(), Registry::stalled());
+    let sidegate = two_plugins(&origin);
+    let url = registry.with("/b.wasm", stamp("b"));
+    let text = fs::read_to_string(sidegate.folder().join("sidegate.yaml")).unwrap();
+    let text = text.replace(OTHER, &format!("- {{name: other, url: \"{url}\"}}"));
+    std::thread::scope(|scope| {
+        let configured = scope.spawn(|| put(&sidegate, &text));
+        registry.is_asked(1);
+        for value in ["c", "d", "e"] {
+            let answer = sidegate.ask_admin(&change("PUT", "/plugins/stamp/module", &stamp(value)));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        assert_eq!(registry.origin.request_count(), 1, "the configuration goes on waiting for its first answer");
+        registry.gate.open();
+        assert_eq!(configured.join().unwrap().status, 200);
+    });
+}

@@ -88,7 +88,10 @@ impl Block {
         let clusters = clusters.map(|(name, keys)| format!("- {{name: {name}, endpoints: [{ENDPOINTS}]{keys}}}\n"));
         let mut frame = format!("clusters:\n{}", clusters.collect::<String>());
         if !text.contains("listeners:\n") {
-            frame += &format!("{LISTENER}  filters: [{{plugin: hello, config: {{greeting: hello}}}}]\n");
+            frame += LISTENER;
+            if text.contains("name: hello") {
+                frame += "  filters: [{plugin: hello, config: {greeting: hello}}]\n";
+            }
         }
         Ok(Some((text, frame)))
     }

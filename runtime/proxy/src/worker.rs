@@ -140,10 +140,13 @@ impl Worker {
     fn forget(&self, slot: &Rc<VmSlot>) {
         let mut slots = self.slots.borrow_mut();
         slots.retain(|_, known| !Rc::ptr_eq(known, slot));
-        drop(slots);
         let tag = slot.plugin.spec.tag;
-        self.with_env(|env| env.forget(tag));
-        self.process.data.disown_queues(env::identity(self.index, tag));
+        let has_successor = slots.contains_key(&tag);
+        drop(slots);
+        if !has_successor {
+            self.with_env(|env| env.forget(tag));
+            self.process.data.disown_queues(env::identity(self.index, tag));
+        }
         slot.add_contexts(self, 0);
     }
 

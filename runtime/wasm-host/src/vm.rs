@@ -88,10 +88,10 @@ impl<H: Host> Vm<H> {
         let exports = core
             .bind(&instance, &module.outline, &spec)
             .map_err(|error| Fault::new(Hook::Start, FaultReason::Trap, format_args!("{error:#}")))?;
-        let hooks = Hook::ALL.into_iter().filter(|hook| exports.has(*hook)).collect();
-        let mut vm = Self { core, exports: Box::new(exports), hooks };
+        let mut vm = Self { core, exports: Box::new(exports), hooks: HookSet::default() };
         vm.start(&instance, &module.outline)?;
         vm.configure()?;
+        vm.hooks = Hook::ALL.into_iter().filter(|hook| vm.exports.has(*hook)).collect();
         Ok(vm)
     }
 

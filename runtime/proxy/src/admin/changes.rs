@@ -180,7 +180,7 @@ async fn push(
         Ok(module) => module.into(),
         Err((status, reason)) => return not_received(status, reason),
     };
-    let push = Push { plugin, module, digest, signed, allow_rollback, rollout };
+    let push = Push { plugin, module, digest, signed, allow_rollback, rollout, met: None };
     settle(admin.desk.submit(Change::Push(push), place).await)
 }
 
@@ -220,7 +220,7 @@ async fn rollback(admin: &Admin, plugin: String) -> (Answer, String) {
         Ok(place) => place,
         Err(refused) => return refusal(&refused),
     };
-    settle(admin.desk.submit(Change::Rollback { plugin }, place).await)
+    settle(admin.desk.submit(Change::Rollback { plugin, met: None }, place).await)
 }
 
 async fn config(admin: &Admin, request: Request<Incoming>) -> (Answer, String) {

@@ -70,7 +70,11 @@ impl<O: Observer> Control<O> {
             let pause = self.files.pause();
             let pause = if self.updater.is_rolling_out() { pause.min(JUDGE) } else { pause };
             match self.inbox.queue.recv_timeout(pause) {
-                Ok(Signal::Order(order)) => self.order(*order),
+                Ok(Signal::Order(mut order)) => {
+                    self.updater.meet(&mut order.change);
+                    self.order(*order);
+                    self.give_up_waiting();
+                }
                 Ok(Signal::Look) => {
                     self.inbox.looked();
                     self.look();
@@ -93,25 +97,31 @@ impl<O: Observer> Control<O> {
             let _ = self.apply(&Change::Sources);
             self.files.follow(self.updater.files());
         }
-        self.give_up_waiting();
         if arrived {
             for waiting in std::mem::take(&mut self.waiting) {
-                self.order(waiting.order);
+                // What sources say may have changed while it waited: that is later than what has taken effect now.
+                self.news |= self.order(waiting.order);
             }
         }
+        self.give_up_waiting();
     }
 
-    fn order(&mut self, order: Order) {
+    /// Carries out an order, or has it wait; whether it took effect.
+    fn order(&mut self, order: Order) -> bool {
         let outcome = self.apply(&order.change);
         self.files.follow(self.updater.files());
         match outcome {
-            Some(outcome) => order.answer(outcome),
+            Some(outcome) => {
+                let took_effect = outcome.is_ok();
+                order.answer(outcome);
+                took_effect
+            }
             None => {
                 let offer = matches!(order.change, Change::Config { .. }).then(|| self.updater.latest_offer());
                 self.waiting.push(Waiting { order, offer });
+                false
             }
         }
-        self.give_up_waiting();
     }
 
     /// A configuration that waited gives way to a later one that serves, or waits itself.

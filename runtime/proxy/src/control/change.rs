@@ -26,7 +26,7 @@ pub enum Change {
     /// A module in place of what the plugin's source has.
     Push(Push),
     /// The version that served before.
-    Rollback { plugin: String },
+    Rollback { plugin: String, met: Option<Met> },
     /// What an operator asks of a rollout.
     Rollout { plugin: String, action: Action },
     /// What is due in a rollout.
@@ -47,6 +47,16 @@ pub struct Push {
     pub allow_rollback: bool,
     /// How it takes over, if not as configured.
     pub rollout: Option<Shares>,
+    pub met: Option<Met>,
+}
+
+/// What a change met when it came: it may have to wait, and what happens meanwhile does not change what it means.
+#[derive(Clone, Debug)]
+pub struct Met {
+    /// The digest that the plugin's source had.
+    pub source: Option<String>,
+    /// The digest of the version before the one that ran.
+    pub previous: Option<String>,
 }
 
 /// The rollout that a push asks for.
@@ -63,7 +73,7 @@ impl Change {
     pub fn plugin(&self) -> Option<&str> {
         match self {
             Self::Push(push) => Some(&push.plugin),
-            Self::Rollback { plugin } | Self::Rollout { plugin, .. } | Self::Step { plugin, .. } => Some(plugin),
+            Self::Rollback { plugin, .. } | Self::Rollout { plugin, .. } | Self::Step { plugin, .. } => Some(plugin),
             Self::Sources | Self::Config { .. } => None,
         }
     }

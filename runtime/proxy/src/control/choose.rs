@@ -8,7 +8,7 @@ use bytes::Bytes;
 use sidegate_config::{Plugin, PluginUrl};
 
 use super::builtins;
-use super::change::{Push, Refused};
+use super::change::{Met, Push, Refused};
 use super::modules::Modules;
 use super::signature::{Accepted, Key, check_order};
 use super::sources::{Content, Sources, source_of};
@@ -132,7 +132,7 @@ impl Chooser<'_> {
         {
             content.builtin = Some(builtin.name);
         }
-        let seen = self.seen(plugin);
+        let seen = self.seen(plugin, push.met.as_ref());
         let choice = self.admit(plugin, key.as_ref(), content, seen, push.allow_rollback);
         let choice = choice.map_err(|(reason, _)| invalid("not accepted", reason))?;
         match &choice.module.code {
@@ -145,24 +145,46 @@ impl Chooser<'_> {
     }
 
     /// Goes back to the version before the one that runs.
-    pub fn of_history(&mut self, plugin: &Plugin) -> Result<Choice, Refused> {
-        let live = self.before.get(&plugin.name);
+    pub fn of_history(&mut self, plugin: &Plugin, met: Option<&Met>) -> Result<Choice, Refused> {
         let no_previous = || Refused::NoPrevious(plugin.name.clone());
-        let kept = self.index.get(&plugin.name).ok_or_else(no_previous)?;
-        let is_live = |good: &Good| live.is_some_and(|live| live.module.digest == good.digest);
-        let previous = kept.good.iter().rev().find(|good| !is_live(good)).ok_or_else(no_previous)?.clone();
+        let aim = met.and_then(|met| met.previous.as_deref());
+        let previous = match aim {
+            Some(digest) => self.good(plugin).find(|good| good.digest == digest),
+            None => self.previous(plugin),
+        };
+        let previous = previous.ok_or_else(no_previous)?.clone();
         let invalid = |reason| Refused::Invalid { error: "not accepted", reason };
         let key = key_of(plugin).map_err(invalid)?;
         let choice = self.of_good(plugin, &previous).ok_or_else(no_previous)?;
         check(plugin, key.as_ref(), &choice).map_err(invalid)?;
-        let seen = self.seen(plugin);
+        let seen = self.seen(plugin, met);
         Ok(Choice { source: "rollback".to_owned(), pushed: true, seen, ..choice })
     }
 
-    /// The digest that the source has at this moment: what is there already is older than what takes its place.
-    fn seen(&self, plugin: &Plugin) -> Option<String> {
+    /// What a change of this plugin meets at this moment.
+    pub fn met(&self, plugin: &Plugin) -> Met {
+        let previous = self.previous(plugin).map(|good| good.digest.clone());
+        Met { source: self.seen(plugin, None), previous }
+    }
+
+    /// The digest that the source had when the change came: what was there then is older than what takes its place.
+    fn seen(&self, plugin: &Plugin, met: Option<&Met>) -> Option<String> {
+        if let Some(met) = met {
+            return met.source.clone();
+        }
         let before = || self.before.get(&plugin.name).and_then(|before| before.seen.clone());
         self.sources.read(plugin).ok().map(|content| content.digest).or_else(before)
+    }
+
+    /// Versions that served, the newest first.
+    fn good(&self, plugin: &Plugin) -> impl Iterator<Item = &Good> {
+        self.index.get(&plugin.name).into_iter().flat_map(|kept| kept.good.iter().rev())
+    }
+
+    /// The version before the one that runs.
+    fn previous(&self, plugin: &Plugin) -> Option<&Good> {
+        let live = self.before.get(&plugin.name);
+        self.good(plugin).find(|good| live.is_none_or(|live| live.module.digest != good.digest))
     }
 
     /// The last good version of an earlier process.

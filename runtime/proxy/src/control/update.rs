@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 use sidegate_config::{Config, Plugin, Problem, Problems, Severity, Source};
 
 use super::builtins;
-use super::change::{Change, Done, Refused};
+use super::change::{Change, Done, Push, Refused};
 use super::choose::{Choice, Choices, Chooser};
 use super::difference;
 use super::history::{History, State, Version};
@@ -243,15 +243,28 @@ impl Updater {
         Ok((snapshot, refusals, ready, rollouts))
     }
 
-    fn choose(&mut self, change: &Change, plugins: &[Plugin]) -> Result<Choices, Refused> {
-        let of_step = self.choice_of_step(change, change.plugin().unwrap_or_default());
-        let mut chooser = Chooser {
+    /// Notes what a change meets, if that is part of what it means.
+    pub fn meet(&mut self, change: &mut Change) {
+        let (Change::Push(Push { plugin, met, .. }) | Change::Rollback { plugin, met }) = change else { return };
+        let Some(document) = &self.document else { return };
+        let plugins = compile::plugins_of(&document.config, &builtins::names()).unwrap_or_default();
+        let known = plugins.iter().find(|known| known.name == *plugin);
+        *met = known.map(|known| self.chooser().met(known));
+    }
+
+    fn chooser(&mut self) -> Chooser<'_> {
+        Chooser {
             modules: &mut self.modules,
             sources: &self.sources,
             store: self.store.as_ref(),
             index: &self.index,
             before: &self.choices,
-        };
+        }
+    }
+
+    fn choose(&mut self, change: &Change, plugins: &[Plugin]) -> Result<Choices, Refused> {
+        let of_step = self.choice_of_step(change, change.plugin().unwrap_or_default());
+        let mut chooser = self.chooser();
         let asked = change.plugin().map(|name| {
             let plugin = plugins.iter().find(|plugin| plugin.name == name);
             plugin.ok_or_else(|| Refused::UnknownPlugin(name.to_owned()))
@@ -262,7 +275,8 @@ impl Updater {
         let choice = match change {
             Change::Push(push) => chooser.of_push(asked, push),
             Change::Rollout { .. } | Change::Step { .. } => of_step,
-            Change::Rollback { .. } | Change::Sources | Change::Config { .. } => chooser.of_history(asked),
+            Change::Rollback { met, .. } => chooser.of_history(asked, met.as_ref()),
+            Change::Sources | Change::Config { .. } => chooser.of_history(asked, None),
         };
         let choice = match choice {
             Ok(choice) => choice,

@@ -77,7 +77,7 @@ enum Item {
 }
 
 /// The pump cannot go on; why is in the exchange's outcome.
-struct Stopped;
+pub(in crate::exchange) struct Stopped;
 
 impl Pump {
     /// `links` are the filters in the order in which the body meets them.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -120,8 +119,9 @@ impl Exchange {
                 (Step::WaitWithBody, Some(pump)) => {
                     pump.open_up_to(Some(index));
                     let shown = poll_fn(|cx| pump.poll_until_released(cx, index));
-                    let shown = Box::pin(self.within_pause(index, shown));
-                    self.within_route(returning.in_flight.as_ref(), shown).await.unwrap_or_else(Step::Reply)
+                    let shown = self.within_route(returning.in_flight.as_ref(), shown);
+                    let shown = async { shown.await.unwrap_or_else(Step::Reply) };
+                    Box::pin(self.within_pause(index, shown)).await
                 }
                 (Step::Wait | Step::WaitWithBody, _) => Box::pin(self.hold(index, Direction::Response)).await,
                 (step, _) => step,
@@ -130,6 +130,9 @@ impl Exchange {
                 Step::Continue | Step::Wait | Step::WaitWithBody => {}
                 Step::Reply(reply) => {
                     // It replaces the response; the filters before this one see the new one.
+                    if let Some(pump) = &mut pump {
+                        let _ = pump.take_back();
+                    }
                     returning.in_flight = None;
                     returning.source = self.take_reply(*reply);
                     pump = self.response_pump(&mut returning);
@@ -149,7 +152,7 @@ impl Exchange {
                 view.and_then(|view| view.response.as_ref()).is_some_and(|head| is_short(&head.headers))
             })
         {
-            let gathered = self.within_route(returning.in_flight.as_ref(), Box::pin(filtered.gather(GATHER))).await;
+            let gathered = Box::pin(self.within_route(returning.in_flight.as_ref(), filtered.gather(GATHER))).await;
             match gathered.map_err(Outcome::Reply).flatten() {
                 Ok(Some(body)) => {
                     self.set_length(body.len());
@@ -170,7 +173,7 @@ impl Exchange {
     async fn within_route<T>(
         &self,
         in_flight: Option<&InFlight>,
-        more: Pin<Box<impl Future<Output = T>>>,
+        more: impl Future<Output = T>,
     ) -> Result<T, Box<Reply>> {
         let Some(deadline) = in_flight.and_then(|in_flight| in_flight.deadline) else { return Ok(more.await) };
         let late = |_| Box::new(Reply::failure(Failure::RouteTimeout, self.grpc));

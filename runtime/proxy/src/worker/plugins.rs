@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sidegate_wasm_host::hooks::{Hook, HookSet};
-use sidegate_wasm_host::{Fault, FaultReason, Vm};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use sidegate_wasm_host::{Fault, FaultReason, Vm, limits};
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::Worker;
@@ -30,6 +30,8 @@ pub type VmHandle = Rc<RefCell<Vm<Guest>>>;
 
 /// Timers that one VM may have running.
 const TIMERS_PER_VM: usize = 1024;
+/// How long hooks that no exchange waits for may run before sockets are looked at.
+const LANE: Duration = Duration::from_micros(500);
 /// How long a retired VM may go on before `proxy_done` is no longer waited for.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -56,6 +58,10 @@ pub struct VmSlot {
     tasks: RefCell<Tasks>,
     /// Held while a hook runs that no exchange waits for.
     lane: Semaphore,
+    /// What such hooks have taken since they last let others go first.
+    lane_time: Cell<Duration>,
+    /// Items of queues that it is going to be told of.
+    notices: Cell<usize>,
     /// Counts among those that serve its version.
     serving: RefCell<Option<Serving>>,
 }
@@ -107,6 +113,8 @@ impl VmSlot {
             leaving: Cell::new(false),
             tasks: RefCell::default(),
             lane: Semaphore::new(1),
+            lane_time: Cell::default(),
+            notices: Cell::default(),
             serving: RefCell::new(Some(serving)),
         })
     }
@@ -361,16 +369,23 @@ impl VmSlot {
         if let Some(tick) = tasks.tick.take() {
             tick.abort();
         }
-        tasks.timers.abort_all();
+        // Dropping ends them.
+        tasks.timers = JoinSet::new();
         tasks.grpc.clear();
     }
 
-    /// Waits for the turn of a hook that no exchange waits for: thousands may become due together.
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        let turn = self.lane.acquire().await.ok();
-        // Sockets are looked at first, and whoever is ready by then.
-        tokio::task::yield_now().await;
-        turn
+    /// Runs a hook that no exchange waits for when it is its turn: thousands may become due together.
+    async fn in_turn<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _turn = self.lane.acquire().await;
+        if self.lane_time.get() >= LANE {
+            // Sockets are looked at first, and whoever is ready by then.
+            self.lane_time.set(Duration::ZERO);
+            tokio::task::yield_now().await;
+        }
+        let begun = Instant::now();
+        let done = run();
+        self.lane_time.set(self.lane_time.get() + begun.elapsed());
+        done
     }
 
     fn set_tick(self: &Rc<Self>, worker: &Rc<Worker>, period: Option<Duration>) {
@@ -383,8 +398,8 @@ impl VmSlot {
         let task = tokio::task::spawn_local(async move {
             loop {
                 tokio::time::sleep(period).await;
-                let _turn = slot.turn().await;
-                if let Err(fault) = worker.call(&vm, |vm, env| vm.tick(env)) {
+                let ticked = slot.in_turn(|| worker.call(&vm, |vm, env| vm.tick(env))).await;
+                if let Err(fault) = ticked {
                     slot.clone().faulted(&worker, &vm, &fault);
                     return;
                 }
@@ -406,9 +421,10 @@ impl VmSlot {
         let (slot, worker) = (self.clone(), worker.clone());
         tasks.timers.spawn_local(async move {
             tokio::time::sleep(delay).await;
-            let _turn = slot.turn().await;
             let data = id.to_le_bytes().to_vec();
-            let result = worker.call(&vm, |vm, env| vm.foreign_function(env, super::foreign::TIMER_FUNCTION, data));
+            let rung =
+                |vm: &mut Vm<Guest>, env: &mut Guest| vm.foreign_function(env, super::foreign::TIMER_FUNCTION, data);
+            let result = slot.in_turn(|| worker.call(&vm, rung)).await;
             slot.after(&worker, &vm, result);
         });
     }
@@ -422,9 +438,14 @@ impl VmSlot {
     }
 
     async fn queue_ready(self: Rc<Self>, worker: &Rc<Worker>, queue: u32) {
-        let _turn = self.turn().await;
-        if let Some(vm) = self.current() {
+        let told = || {
+            let vm = self.current()?;
             let result = worker.call(&vm, |vm, env| vm.queue_ready(env, queue));
+            Some((vm, result))
+        };
+        let told = self.in_turn(told).await;
+        self.notices.set(self.notices.get() - 1);
+        if let Some((vm, result)) = told {
             self.after(worker, &vm, result);
         }
     }
@@ -470,7 +491,9 @@ impl Worker {
 
     /// A queue of a VM on this worker has an item.
     pub fn queue_ready(self: &Rc<Self>, tag: u64, queue: u32) {
-        if let Some(slot) = self.slot(tag) {
+        // So many are told already that the queue is read.
+        if let Some(slot) = self.slot(tag).filter(|slot| slot.notices.get() < limits::QUEUE_ITEMS) {
+            slot.notices.set(slot.notices.get() + 1);
             let worker = self.clone();
             // A task of its own: the item may have come from inside a hook.
             tokio::task::spawn_local(async move { slot.queue_ready(&worker, queue).await });

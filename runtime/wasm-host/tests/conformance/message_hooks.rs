@@ -1,5 +1,6 @@
 //! What the number means that a hook of a message returns.
 
+use sidegate_wasm_host::hooks::Hook;
 use sidegate_wasm_host::testing::{FakeHost, FakeStream};
 use sidegate_wasm_host::{BodyAction, HeadersAction};
 
@@ -61,6 +62,8 @@ fn a_guest_says_which_bodies_it_takes() {
             .hook("response_headers", "(return #1)");
         let mut run = guest.start();
         assert_eq!(run.said(), [status], "{bytes}");
+        // Who carries the body asks first: what nobody takes passes as it is.
+        assert_eq!(run.vm.has(Hook::RequestBody), sees_body, "{bytes}");
         let id = run.open(FakeStream::get("/").request_body("x"));
         assert_eq!(run.request_headers(id), action, "{bytes}");
         assert_eq!(run.response_headers(id), HeadersAction::Pause, "{bytes}");

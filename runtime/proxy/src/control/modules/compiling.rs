@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +14,8 @@ use crate::control::compiler;
 
 /// Modules that are compiled at the same time: a small one need not wait for a large one.
 const AT_ONCE: usize = 2;
+/// Modules that wait to be compiled, of 32 MiB at most; the oldest gives way, and is asked for again if it is needed.
+const WAITING: usize = 8;
 /// Results that nobody has come for; older ones are made again.
 const KEPT: usize = 16;
 
@@ -22,13 +24,14 @@ type Compiled = Result<Vec<u8>, String>;
 
 /// The threads that compile, and what they have made.
 pub(super) struct Compiling {
-    orders: Sender<Order>,
+    orders: Arc<Orders>,
     results: Receiver<Done>,
     /// What is compiled, or waits for it.
     under_way: HashSet<String>,
-    done: VecDeque<Done>,
-    /// What was asked for in the update that is being made.
-    asked: HashMap<String, Duration>,
+    done: HashMap<String, Done>,
+    /// What updates have got since the last one had all, and what it took to make. An update that has to wait asks for
+    /// all of it again.
+    got: HashMap<String, Duration>,
     waits: bool,
 }
 
@@ -44,42 +47,71 @@ struct Done {
     took: Duration,
 }
 
+/// Orders that nobody has begun with.
+#[derive(Default)]
+struct Orders {
+    state: Mutex<Pending>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Pending {
+    orders: VecDeque<Order>,
+    closed: bool,
+}
+
+impl Orders {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds one; returns the one that gave way.
+    fn push(&self, order: Order) -> Option<Order> {
+        let mut state = self.lock();
+        state.orders.push_back(order);
+        self.more.notify_one();
+        if state.orders.len() > WAITING { state.orders.pop_front() } else { None }
+    }
+
+    /// Waits for the next one; none when nobody orders any more.
+    fn next(&self) -> Option<Order> {
+        let waits = |state: &mut Pending| state.orders.is_empty() && !state.closed;
+        let mut state = self.more.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
+        if state.closed { None } else { state.orders.pop_front() }
+    }
+}
+
 impl Compiling {
     /// `desk` is told when there is something new.
     pub(super) fn start(desk: &Desk) -> std::io::Result<Self> {
-        let (orders, incoming) = channel::<Order>();
+        let orders = Arc::<Orders>::default();
         let (sender, results) = channel();
-        let incoming = Arc::new(Mutex::new(incoming));
+        let compiling = Self {
+            orders: orders.clone(),
+            results,
+            under_way: HashSet::new(),
+            done: HashMap::new(),
+            got: HashMap::new(),
+            waits: false,
+        };
         for _ in 0..AT_ONCE {
-            let (incoming, sender, desk) = (incoming.clone(), sender.clone(), desk.clone());
-            let next = move || incoming.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            std::thread::Builder::new().name("compile".into()).spawn(move || {
-                while let Ok(Order { name, policy, wasm }) = next() {
-                    let begun = Instant::now();
-                    let compiled = compiler::compile(policy, &wasm);
-                    if sender.send(Done { name, compiled, took: begun.elapsed() }).is_err() {
-                        return;
-                    }
-                    desk.look();
-                }
-            })?;
+            let (orders, sender, desk) = (orders.clone(), sender.clone(), desk.clone());
+            std::thread::Builder::new().name("compile".into()).spawn(move || serve(&orders, &sender, &desk))?;
         }
-        let (under_way, done, asked) = Default::default();
-        Ok(Self { orders, results, under_way, done, asked, waits: false })
+        Ok(compiling)
     }
 
     /// The code of a module. `None`: it is being made, and there will be news.
     pub(super) fn code(&mut self, name: &str, policy: Policy, wasm: &Bytes) -> Option<Compiled> {
-        if let Some(done) = self.done.iter().find(|done| done.name == name) {
-            self.asked.insert(name.to_owned(), done.took);
+        if let Some(done) = self.done.get(name) {
+            self.got.insert(name.to_owned(), done.took);
             return Some(done.compiled.clone());
         }
-        if !self.under_way.contains(name) {
+        if self.under_way.insert(name.to_owned()) {
             let order = Order { name: name.to_owned(), policy, wasm: wasm.clone() };
-            if self.orders.send(order).is_err() {
-                return Some(Err("nobody compiles any more".to_owned()));
+            if let Some(oldest) = self.orders.push(order) {
+                self.under_way.remove(&oldest.name);
             }
-            self.under_way.insert(name.to_owned());
         }
         self.waits = true;
         None
@@ -87,20 +119,20 @@ impl Compiling {
 
     /// Takes what has been made; whether there is any.
     pub(super) fn take(&mut self) -> bool {
-        let before = self.under_way.len();
+        let mut news = false;
         while let Ok(done) = self.results.try_recv() {
+            news = true;
             self.under_way.remove(&done.name);
-            self.done.push_back(done);
-            if self.done.len() > KEPT {
-                self.done.pop_front();
+            if self.done.len() >= KEPT {
+                self.done.clear();
             }
+            self.done.insert(done.name.clone(), done);
         }
-        self.under_way.len() < before
+        news
     }
 
     /// An update begins to ask.
     pub(super) fn begin(&mut self) {
-        self.asked.clear();
         self.waits = false;
     }
 
@@ -111,8 +143,48 @@ impl Compiling {
 
     /// The update has all that it asked for: nobody needs that again. How long it took to make.
     pub(super) fn end(&mut self) -> Duration {
-        let asked = std::mem::take(&mut self.asked);
-        self.done.retain(|done| !asked.contains_key(&done.name));
-        asked.values().sum()
+        let got = std::mem::take(&mut self.got);
+        self.done.retain(|name, _| !got.contains_key(name));
+        got.values().sum()
+    }
+}
+
+impl Drop for Compiling {
+    fn drop(&mut self) {
+        self.orders.lock().closed = true;
+        self.orders.more.notify_all();
+    }
+}
+
+/// Compiles one module after the other.
+fn serve(orders: &Orders, results: &Sender<Done>, desk: &Desk) {
+    while let Some(Order { name, policy, wasm }) = orders.next() {
+        let begun = Instant::now();
+        let compiled = compiler::compile(policy, &wasm);
+        if results.send(Done { name, compiled, took: begun.elapsed() }).is_err() {
+            return;
+        }
+        desk.look();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(name: usize) -> Order {
+        Order { name: name.to_string(), policy: Policy::Foreign, wasm: Bytes::new() }
+    }
+
+    #[test]
+    fn the_oldest_order_gives_way_and_the_end_is_heard() {
+        let orders = Orders::default();
+        for name in 0..WAITING {
+            assert!(orders.push(order(name)).is_none());
+        }
+        assert_eq!(orders.push(order(WAITING)).map(|order| order.name), Some("0".to_owned()));
+        assert_eq!(orders.next().map(|order| order.name), Some("1".to_owned()));
+        orders.lock().closed = true;
+        assert!(orders.next().is_none());
     }
 }

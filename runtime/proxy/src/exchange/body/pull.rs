@@ -47,7 +47,7 @@ impl Pump {
     }
 
     /// Ends the loan. A body that has grown meanwhile is judged as one that came in pieces.
-    pub(super) fn take_back(&mut self) -> Result<(), Stopped> {
+    pub(in crate::exchange) fn take_back(&mut self) -> Result<(), Stopped> {
         let Some(lent) = self.lent.take() else { return Ok(()) };
         let held = self.exchange.return_body(self.direction);
         let has_grown = held.len() > lent.bytes;
