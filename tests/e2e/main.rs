@@ -64,6 +64,7 @@ mod slow_peers;
 mod slow_registry;
 mod smuggling;
 mod sources;
+mod sources_tls;
 mod swaps;
 mod swaps_refused;
 mod telemetry;

@@ -1,5 +1,6 @@
 //! Modules from `https://` URLs: which registries are believed, and why others are not.
 
+use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use sidegate_tests::sidegate::Start;
 use sidegate_tests::{Sidegate, eventually};
 
 use crate::operator::{TOKEN, config, plugin, serves, stamp};
@@ -61,13 +63,13 @@ fn answer<S: Read + Write>(stream: &mut BufReader<S>, module: &[u8]) -> io::Resu
     stream.flush()
 }
 
-/// A proxy that trusts this authority and no other, with `stamp` from this URL.
-fn proxy(url: &str, trusted: &Authority) -> (Sidegate, tempfile::TempDir) {
+/// A proxy that trusts this authority and no other, with `stamp` from this URL; the folder must outlive it.
+fn proxy(url: &str, trusted: &Authority, upstream: impl Display) -> (Start, tempfile::TempDir) {
     let place = tempfile::tempdir().unwrap();
     let roots = place.path().join("roots.pem");
     std::fs::write(&roots, trusted.pem()).unwrap();
-    let start = Sidegate::configured(&config(url, "127.0.0.1:1", "")).with_file("token", TOKEN);
-    (start.with_environment("SSL_CERT_FILE", roots.to_str().unwrap()).without_ready().start(), place)
+    let start = Sidegate::configured(&config(url, upstream, "")).with_file("token", TOKEN);
+    (start.with_environment("SSL_CERT_FILE", roots.to_str().unwrap()), place)
 }
 
 #[test]
@@ -75,13 +77,8 @@ fn a_registry_with_a_certificate_of_its_name_is_believed() {
     let (origin, authority) = (fine(), authority("ours"));
     for name in ["localhost", "127.0.0.1"] {
         let address = registry(name, &authority, stamp(name));
-        let place = tempfile::tempdir().unwrap();
-        let roots = place.path().join("roots.pem");
-        std::fs::write(&roots, authority.pem()).unwrap();
-        let url = format!("https://{name}:{}/stamp.wasm", address.port());
-        let start = Sidegate::configured(&config(&url, &origin, "")).with_file("token", TOKEN);
-        let sidegate = start.with_environment("SSL_CERT_FILE", roots.to_str().unwrap()).start();
-        assert_eq!(serves(&sidegate), name);
+        let (start, _roots) = proxy(&format!("https://{name}:{}/stamp.wasm", address.port()), &authority, &origin);
+        assert_eq!(serves(&start.start()), name);
     }
 }
 
@@ -96,7 +93,9 @@ fn a_registry_that_is_not_believed_says_why() {
         (stranger, "stamp.wasm", "UnknownIssuer"),
         (good, "moved.wasm", "a redirect leads away from https"),
     ] {
-        let (sidegate, _roots) = proxy(&format!("https://localhost:{}/{path}", address.port()), &ours);
+        let url = format!("https://localhost:{}/{path}", address.port());
+        let (start, _roots) = proxy(&url, &ours, "127.0.0.1:1");
+        let sidegate = start.without_ready().start();
         let told = || plugin(&sidegate)["lastError"].as_str().filter(|error| error.contains(words)).map(str::to_owned);
         let error =
             eventually(PATIENCE, told).unwrap_or_else(|| panic!("never {words}: {}", plugin(&sidegate)["lastError"]));
