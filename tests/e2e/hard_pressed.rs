@@ -1,10 +1,11 @@
 //! The side that changes things is hard pressed: pushes that are large, slow and many, modules that take long to compile,
 //! clients that flood the administration interface or take nothing from it. Traffic does not notice.
 
+use std::fs;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use sidegate_tests::traffic::{Generations, Report, during, witness};
 use sidegate_tests::{Client, Request, Sidegate, eventually};
 
@@ -178,27 +179,45 @@ fn a_module_of_ten_megabytes_is_compiled_beside_traffic() {
     println!("{took:?}, {} requests", report.requests);
 }
 
+/// A compilation that stands still, however fast the machine is, until this is dropped.
+struct Held(Pid);
+
+impl Held {
+    /// The next one of this proxy: a child of its process, large enough to be met.
+    fn compilation_of(sidegate: &Sidegate) -> Self {
+        let parent = format!("PPid:\t{}\n", sidegate.pid());
+        let is_it = |pid: &i32| {
+            let told = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            told("status").contains(&parent) && told("cmdline").split('\0').nth(1) == Some("compile")
+        };
+        let held = eventually(PATIENCE, || {
+            let names = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name());
+            let pid = names.filter_map(|name| name.to_str()?.parse().ok()).find(is_it).and_then(Pid::from_raw)?;
+            kill_process(pid, Signal::STOP).ok().map(|()| Self(pid))
+        });
+        held.expect("the large module is received and compiled")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
 #[test]
 fn a_long_compilation_lets_pushes_pass_and_bad_versions_go_back() {
     let origin = fine();
     let sidegate = two_plugins(&origin);
-    let large = large("large", 16 << 20);
-    let answered = AtomicBool::new(false);
+    let large = large("large", 8 << 20);
     let push = |path: &str, module: &[u8]| {
         let mut client = Client::connect(sidegate.admin()).unwrap();
         client.set_patience(2 * PATIENCE).unwrap();
         client.send(&change("PUT", path, module)).unwrap()
     };
     std::thread::scope(|scope| {
-        let compiling = scope.spawn(|| {
-            // Whoever looks whether the plugin is busy keeps it busy for a moment.
-            let not_busy = || Some(push("/plugins/other/module", &large).status).filter(|status| *status != 409);
-            let status = eventually(PATIENCE, not_busy);
-            answered.store(true, Ordering::SeqCst);
-            status
-        });
-        let is_busy = || push("/plugins/other/module", b"").status == 409;
-        eventually(PATIENCE, || is_busy().then_some(())).expect("the large module is received");
+        let pushing = scope.spawn(|| push("/plugins/other/module", &large).status);
+        let held = Held::compilation_of(&sidegate);
         let trapping =
             module("(func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32) unreachable)");
         let said = json(&push("/plugins/stamp/module?rollout=50&hold=60s", &trapping));
@@ -208,8 +227,9 @@ fn a_long_compilation_lets_pushes_pass_and_bad_versions_go_back() {
             (plugin(&sidegate)["state"] == "LIVE").then_some(())
         };
         eventually(PATIENCE, is_gone).expect("the judge is awake");
-        assert!(!answered.load(Ordering::SeqCst), "all of that while the large module is compiled");
-        assert_eq!(compiling.join().unwrap(), Some(200));
+        assert!(!pushing.is_finished(), "all of that before the large module is compiled");
+        drop(held);
+        assert_eq!(pushing.join().unwrap(), 200);
     });
     let answer = Client::get_once(sidegate.address("second"), "/").unwrap();
     assert_eq!(answer.header("x-gen"), Some("large"));
