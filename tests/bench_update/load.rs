@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 
-use sidegate_tests::Client;
+use sidegate_tests::{Client, traffic};
 
 const CLIENTS: usize = 4;
 
@@ -28,21 +27,15 @@ impl Seen {
 
 /// Sends requests while the work is done; `new` is the name of the version that is rolled out.
 pub(crate) fn during<R>(address: SocketAddr, new: &str, work: impl FnOnce(&Seen) -> R) -> (R, Seen) {
-    let (stop, seen) = (AtomicBool::new(false), Seen::default());
-    let done = thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    if ask(address, new, &stop, &seen).is_err() {
-                        seen.errors.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
+    let seen = Seen::default();
+    let client = |stop: &AtomicBool| {
+        while !stop.load(Ordering::Relaxed) {
+            if ask(address, new, stop, &seen).is_err() {
+                seen.errors.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        let done = work(&seen);
-        stop.store(true, Ordering::Relaxed);
-        done
-    });
+    };
+    let done = traffic::beside(CLIENTS, client, || work(&seen));
     (done, seen)
 }
 
