@@ -54,7 +54,7 @@ impl Snapshot {
 pub struct TraceKey(pub [u8; 32]);
 
 /// Who this proxy is, as filters see it in `xds.node`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Node {
     pub id: String,
     pub cluster: String,

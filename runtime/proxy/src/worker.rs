@@ -238,14 +238,13 @@ impl Worker {
         self.with_env(|env| {
             env.use_snapshot(snapshot);
         });
-        self.snapshot.replace(next);
-        if !fresh.is_empty() || !slots.is_empty() {
-            let worker = self.clone();
-            tokio::task::spawn_local(async move {
-                fresh.iter().for_each(|slot| slot.activate(&worker));
-                slots.iter().for_each(|slot| slot.clear(&worker));
-            });
-        }
+        let last = self.snapshot.replace(next);
+        let worker = self.clone();
+        tokio::task::spawn_local(async move {
+            fresh.iter().for_each(|slot| slot.activate(&worker));
+            slots.iter().for_each(|slot| slot.clear(&worker));
+            drop(last);
+        });
     }
 
     /// A retired slot of the same code and configuration that has not said farewell.

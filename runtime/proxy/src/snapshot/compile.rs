@@ -96,17 +96,20 @@ pub fn compile(
     Ok(Snapshot {
         trace_key: None,
         number: before.map_or(1, |before| before.number + 1),
-        node: Arc::new(Node {
-            id: config.node.id.clone(),
-            cluster: config.node.cluster.clone(),
-            locality: config.node.locality.clone(),
-            metadata: config.node.metadata.clone(),
-        }),
+        node: node(&config.node, before),
         listeners,
         clusters,
         rollouts: Vec::new(),
         plugins,
     })
+}
+
+/// Who this proxy is; the same as before, if nothing of it has changed.
+fn node(config: &config::Node, before: Option<&Snapshot>) -> Arc<Node> {
+    let config::Node { id, cluster, locality, metadata } = config.clone();
+    let node = Node { id, cluster, locality, metadata };
+    let known = before.map(|before| &before.node).filter(|known| ***known == node);
+    known.cloned().unwrap_or_else(|| Arc::new(node))
 }
 
 fn problem(location: &Location, path: String, message: impl Into<String>, fix: Option<String>) -> Problem {

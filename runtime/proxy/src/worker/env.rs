@@ -177,8 +177,10 @@ impl Env {
     /// What this worker runs from now on.
     pub fn use_snapshot(&mut self, snapshot: &Snapshot) {
         self.clusters = snapshot.clusters.clone();
-        self.node = snapshot.node.clone();
-        self.peers.introduce(&snapshot.node);
+        if !Arc::ptr_eq(&self.node, &snapshot.node) {
+            self.node = snapshot.node.clone();
+            self.peers.introduce(&snapshot.node);
+        }
         // A provider may have become another file or another format.
         self.access_logs.clear();
     }

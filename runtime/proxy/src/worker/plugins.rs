@@ -1,6 +1,7 @@
 //! The VMs of one worker: which one serves, what takes its place after a fault, and what guests asked for that happens
 //! outside of exchanges (ticks, timers, callouts, queues).
 
+mod background;
 mod callouts;
 
 use std::cell::{Cell, RefCell};
@@ -17,7 +18,6 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::Worker;
 use super::breaker::Verdict;
-use super::env::INTENTS_DROPPED;
 use super::intent::Intent;
 use super::wishes::Wishes;
 use crate::mailbox::Seat;
@@ -28,10 +28,6 @@ use crate::telemetry::plugins::{FAULTS, PluginSeries};
 
 pub type VmHandle = Rc<RefCell<Vm<Guest>>>;
 
-/// Timers that one VM may have running.
-const TIMERS_PER_VM: usize = 1024;
-/// How long hooks that no exchange waits for may run before sockets are looked at.
-const LANE: Duration = Duration::from_micros(500);
 /// How long a retired VM may go on before `proxy_done` is no longer waited for.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -372,82 +368,6 @@ impl VmSlot {
         // Dropping ends them.
         tasks.timers = JoinSet::new();
         tasks.grpc.clear();
-    }
-
-    /// Runs a hook that no exchange waits for when it is its turn: thousands may become due together.
-    async fn in_turn<R>(&self, run: impl FnOnce() -> R) -> R {
-        let _turn = self.lane.acquire().await;
-        if self.lane_time.get() >= LANE {
-            // Sockets are looked at first, and whoever is ready by then.
-            self.lane_time.set(Duration::ZERO);
-            tokio::task::yield_now().await;
-        }
-        let begun = Instant::now();
-        let done = run();
-        self.lane_time.set(self.lane_time.get() + begun.elapsed());
-        done
-    }
-
-    fn set_tick(self: &Rc<Self>, worker: &Rc<Worker>, period: Option<Duration>) {
-        let mut tasks = self.tasks.borrow_mut();
-        if let Some(tick) = tasks.tick.take() {
-            tick.abort();
-        }
-        let (Some(period), Some(vm)) = (period, self.current()) else { return };
-        let (slot, worker) = (self.clone(), worker.clone());
-        let task = tokio::task::spawn_local(async move {
-            loop {
-                tokio::time::sleep(period).await;
-                let ticked = slot.in_turn(|| worker.call(&vm, |vm, env| vm.tick(env))).await;
-                if let Err(fault) = ticked {
-                    slot.clone().faulted(&worker, &vm, &fault);
-                    return;
-                }
-                worker.settle();
-            }
-        });
-        tasks.tick = Some(task.abort_handle());
-    }
-
-    fn set_timer(self: &Rc<Self>, worker: &Rc<Worker>, id: u32, delay: Duration) {
-        let Some(vm) = self.current() else { return };
-        let mut tasks = self.tasks.borrow_mut();
-        while tasks.timers.try_join_next().is_some() {}
-        if tasks.timers.len() >= TIMERS_PER_VM {
-            // No line: a guest may ask for thousands in one hook.
-            worker.with_env(|env| env.count(INTENTS_DROPPED, &self.plugin.name));
-            return;
-        }
-        let (slot, worker) = (self.clone(), worker.clone());
-        tasks.timers.spawn_local(async move {
-            tokio::time::sleep(delay).await;
-            let data = id.to_le_bytes().to_vec();
-            let rung =
-                |vm: &mut Vm<Guest>, env: &mut Guest| vm.foreign_function(env, super::foreign::TIMER_FUNCTION, data);
-            let result = slot.in_turn(|| worker.call(&vm, rung)).await;
-            slot.after(&worker, &vm, result);
-        });
-    }
-
-    /// Ends a call that no exchange made.
-    fn after(self: &Rc<Self>, worker: &Rc<Worker>, vm: &VmHandle, result: Result<(), Fault>) {
-        match result {
-            Ok(()) => worker.settle(),
-            Err(fault) => self.clone().faulted(worker, vm, &fault),
-        }
-    }
-
-    async fn queue_ready(self: Rc<Self>, worker: &Rc<Worker>, queue: u32) {
-        let told = || {
-            let vm = self.current()?;
-            let result = worker.call(&vm, |vm, env| vm.queue_ready(env, queue));
-            Some((vm, result))
-        };
-        let told = self.in_turn(told).await;
-        self.notices.set(self.notices.get() - 1);
-        if let Some((vm, result)) = told {
-            self.after(worker, &vm, result);
-        }
     }
 }
 
