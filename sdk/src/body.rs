@@ -1,8 +1,11 @@
 //! Bodies are opt-in: a filter that says nothing never sees one, and the host streams them past it.
 
+mod state;
+
 use std::borrow::Cow;
 
 use crate::host::{self, Hook};
+pub(crate) use state::BodyState;
 
 /// Which bodies a filter takes, said in [`Filter::body`](crate::Filter::body); where that depends on the configuration,
 /// [`Setup::bodies`](crate::Setup::bodies) says it more exactly.
@@ -42,15 +45,15 @@ impl Bodies {
 
 impl Bodies {
     /// Tells the host, so that what is not taken does not come, and what is awaited comes while the head is held.
-    pub(crate) fn tell(self) {
+    /// Returns whether it understood: other hosts call every hook, and are told by their operator.
+    pub(crate) fn tell(self) -> bool {
         let modes = [self.request, self.response].map(|mode| match mode {
             Mode::None => 0,
             Mode::Streamed => 1,
             Mode::Buffered { .. } => 2,
         });
         let hook = Hook::running();
-        // Other hosts call every hook, and are told by their operator.
-        let _ = host::foreign(&hook, "sidegate_bodies", &modes);
+        matches!(host::foreign(&hook, "sidegate_bodies", &modes), Ok(Some(_)))
     }
 }
 

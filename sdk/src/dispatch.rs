@@ -77,6 +77,8 @@ struct Root<F> {
     config: u64,
     filter: Rc<F>,
     bodies: Bodies,
+    /// The host can hold a body without collecting it.
+    can_wait: bool,
 }
 
 struct Stream<Fut> {
@@ -115,12 +117,12 @@ where
         let filter = make_filter::<F>(&bytes);
         set_current(0);
         let Some((filter, setup)) = filter else { return false };
-        let mut bodies = Bodies::none();
+        let (mut bodies, mut can_wait) = (Bodies::none(), false);
         if F::USES.request_body || F::USES.response_body {
             bodies = setup.bodies.unwrap_or_else(F::body);
-            bodies.tell();
+            can_wait = bodies.tell();
         }
-        *self.root.borrow_mut() = Some(Root { id: root, config, filter: Rc::new(filter), bodies });
+        *self.root.borrow_mut() = Some(Root { id: root, config, filter: Rc::new(filter), bodies, can_wait });
         if F::USES.ticks
             && let Some(period) = setup.every
         {
@@ -133,10 +135,14 @@ where
         if !F::USES.handle {
             return CONTINUE;
         }
-        let Some((filter, bodies)) = self.filter_and_bodies() else { return CONTINUE };
+        let Some((filter, bodies, can_wait)) =
+            self.root.borrow().as_ref().map(|root| (Rc::clone(&root.filter), root.bodies, root.can_wait))
+        else {
+            return CONTINUE;
+        };
         let mut stream =
             self.spare.borrow_mut().pop().unwrap_or_else(|| Stream { future: Box::pin(None), link: Link::new() });
-        stream.link.open(id, bodies.request, bodies.response);
+        stream.link.open(id, bodies, can_wait);
         stream.link.request.complete.set(is_last);
         let request = Request { link: Rc::clone(&stream.link) };
         let next = Next { link: Rc::clone(&stream.link) };
@@ -285,11 +291,7 @@ where
     Fut: Future<Output = Result<Response>>,
 {
     fn filter(&self) -> Option<Rc<F>> {
-        self.filter_and_bodies().map(|(filter, _)| filter)
-    }
-
-    fn filter_and_bodies(&self) -> Option<(Rc<F>, Bodies)> {
-        self.root.borrow().as_ref().map(|root| (Rc::clone(&root.filter), root.bodies))
+        self.root.borrow().as_ref().map(|root| Rc::clone(&root.filter))
     }
 
     fn take(&self, id: u32) -> Option<Stream<Fut>> {

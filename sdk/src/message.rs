@@ -5,11 +5,11 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::body::{Beginning, Chunk, Mode};
+use crate::body::{Beginning, BodyState, Chunk, Mode};
 use crate::error::{Error, Result};
 use crate::headers::{Headers, HeadersMut, Source, Target};
-use crate::host::{self, Buffer, Hook, Map};
-use crate::link::{BodyState, Link, Phase};
+use crate::host::{Buffer, Hook, Map};
+use crate::link::{Link, Phase};
 use crate::view::RequestHead;
 
 /// The request, held by this filter until it is given to [`Next`](crate::Next).
@@ -124,10 +124,11 @@ impl Request {
     /// Sends another body; to be called after [`Request::body`] was awaited.
     ///
     /// # Errors
-    /// If the host refuses.
+    /// If the host refuses. If a callout was awaited before the body, and the last piece came behind others that the
+    /// host had kept meanwhile, it cannot be replaced: await the body first, then the callout.
     pub fn set_body(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
         self.headers_mut().set("content-length", bytes.as_ref().len().to_string())?;
-        host::set_buffer(Buffer::RequestBody, 0, usize::MAX, bytes.as_ref())
+        self.link.request.replace(Buffer::RequestBody, bytes.as_ref())
     }
 
     /// Gives every piece of the body to `map` as it passes. Needs [`Mode::Streamed`].
@@ -262,14 +263,15 @@ impl Response {
     /// Sends another body; for a response of the service after [`Response::bytes`] was awaited.
     ///
     /// # Errors
-    /// If the host refuses.
+    /// If the host refuses; likewise after a callout, as in [`Request::set_body`].
     pub fn set_body(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
         if let Kind::Local(local) = &mut self.kind {
             local.body = bytes.as_ref().to_vec();
             return Ok(());
         }
         self.headers_mut().set("content-length", bytes.as_ref().len().to_string())?;
-        host::set_buffer(Buffer::ResponseBody, 0, usize::MAX, bytes.as_ref())
+        let Kind::Upstream(link) = &self.kind else { return Err(Error::Gone) };
+        link.response.replace(Buffer::ResponseBody, bytes.as_ref())
     }
 
     /// Gives every piece of the service's body to `map` as it passes. Needs [`Mode::Streamed`].

@@ -1,16 +1,17 @@
 //! From what a future did to the answer of a hook: let go, hold, or reply.
 
-use crate::body::Chunk;
+use crate::body::{BodyState, Chunk};
 use crate::error::{Error, Result};
 use crate::host::{self, Buffer, Hook};
-use crate::link::{BodyState, Phase, set_current};
+use crate::link::{Phase, set_current};
 use crate::message::{Kind, Local, Response};
 use crate::pairs;
 
 pub(crate) const CONTINUE: u32 = 0;
 /// Hold; in a body hook, the next call shows all that is held.
 pub(crate) const PAUSE: u32 = 1;
-/// In a body hook: hold, and the next call shows the next piece only. The host stops reading when it holds much.
+/// In a body hook: hold, and the next call shows the next piece only. The host stops reading when it holds much. To be
+/// said only to a host that shows callbacks what it holds; Envoy does not.
 pub(crate) const HOLD: u32 = 2;
 
 /// From where a future is polled, which decides how it is let go.

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use sidegate_tests::port::FreePort;
-use sidegate_tests::{Answer, Origin, Request, Sidegate, eventually};
+use sidegate_tests::{Answer, Client, Origin, Request, Sidegate, eventually};
 
 use crate::grpc_service::{Call, GrpcService, Reply, message, number};
 use crate::setup::{fine, logged, with_filter};
@@ -187,4 +187,41 @@ fn the_beginning_of_a_large_body_is_told_and_the_rest_waits_outside() {
     let answer = sidegate.send(&Request::post("/", vec![b'x'; LARGE]));
     assert_eq!((answer.status, answer.text().as_ref()), (200, LARGE.to_string().as_str()));
     assert_eq!(sidegate.send(&Request::post("/", "small")).status, 403, "this one is whole");
+}
+
+/// Pieces that come while one service after the other is asked, the last of them empty: none of them is unjudged.
+#[test]
+fn a_body_in_pieces_is_told_to_both_services() {
+    let slowly = || Answer::ok("").after(Duration::from_millis(300));
+    let users = Origin::answering(move |_| slowly());
+    let first = Origin::answering(move |_| slowly());
+    let second = Origin::answering(|request| Answer::status(if request.text() == "drop table" { 403 } else { 200 }));
+    let origin = fine();
+    let services = [("users", &users, None), ("first", &first, Some(4)), ("second", &second, Some(64))];
+    let policies = services.map(|(name, ..)| format!("{{action: CUSTOM, provider: {{name: {name}}}, rules: [{{}}]}}"));
+    let clusters =
+        services.map(|(name, service, _)| format!("{{name: {name}, endpoints: [{{address: \"{service}\"}}]}}"));
+    let providers = services.map(|(name, _, most)| {
+        let body = "includeRequestBodyInCheck: {allowPartialMessage: true, maxRequestBytes:";
+        let body = most.map(|most| format!(", {body} {most}}}")).unwrap_or_default();
+        format!("- {{name: {name}, envoyExtAuthzHttp: {{service: {name}, port: 80, timeout: 5s{body}}}}}\n")
+    });
+    let filter = format!("{{plugin: auth, config: {{authorizationPolicies: [{}]}}}}", policies.join(", "));
+    let config = with_filter(&logged("", &origin, ""), &filter, &clusters.join(", "));
+    let sidegate = Sidegate::start(&format!("extensionProviders:\n{}{config}", providers.concat()));
+    let mut client = Client::connect(sidegate.address("inbound")).unwrap();
+    let asked = |service: &Origin| eventually(PATIENCE, || (service.request_count() == 1).then_some(())).is_some();
+    client.write(b"POST / HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n5\r\ndrop \r\n").unwrap();
+    assert!(asked(&users));
+    client.write(b"5\r\ntable\r\n").unwrap();
+    assert!(asked(&first));
+    client.write(b"0\r\n\r\n").unwrap();
+    assert_eq!(client.read_response().unwrap().status, 403);
+    let told = |service: &Origin| {
+        let request = &service.requests()[0];
+        (request.text().into_owned(), request.header("x-envoy-auth-partial-body").map(str::to_owned))
+    };
+    assert_eq!(told(&first), ("drop".to_owned(), Some("true".to_owned())));
+    assert_eq!(told(&second), ("drop table".to_owned(), Some("false".to_owned())));
+    assert_eq!(origin.request_count(), 0);
 }

@@ -60,6 +60,23 @@ fn an_own_service_that_no_policy_names_is_asked_about_everything() {
 }
 
 #[test]
+fn a_policy_for_another_workload_does_not_decide_when_the_own_service_is_asked() {
+    let asked = |app: &str| {
+        let mut policy = custom("own", "/x");
+        policy["selector"] = json!({"matchLabels": {"app": app}});
+        let own = json!({"name": "own", "envoyExtAuthzHttp": {"service": "quota"}});
+        let config = json!({"extAuthz": own, "authorizationPolicies": [policy]});
+        let host = host(&json!([])).property(["xds", "node", "metadata", "LABELS"], "x");
+        let host = host.property(["xds", "node", "metadata", "LABELS", "app"], "shop");
+        let filter: Filter<Auth> = host.configure(&config.to_string()).unwrap();
+        filter.answer("quota", |_| Answer::new(200));
+        filter.get("/").run().callouts().len()
+    };
+    assert_eq!(asked("cart"), 1, "about every request, as if the policy were not there");
+    assert_eq!(asked("shop"), 0, "only about /x");
+}
+
+#[test]
 fn what_is_wrong_with_a_provider_is_told_where_it_is_named() {
     let place = "/authorizationPolicies/1/provider/name";
     let config = json!({"authorizationPolicies": [{}, custom("users", "*")]});
@@ -132,6 +149,49 @@ fn a_grpc_service_is_told_the_body_as_text_or_bytes() {
     assert_eq!(told(json!({"maxRequestBytes": 9}), b"a\xffb"), (Some("a\u{fffd}b".into()), None));
     let packed = json!({"maxRequestBytes": 2, "packAsBytes": true, "allowPartialMessage": true});
     assert_eq!(told(packed, b"a\xffb"), (None, Some(b"a\xff".to_vec())));
+}
+
+/// Two services with bodies behind one without: pieces come while they are asked, and the last one may be empty.
+#[test]
+fn a_body_in_pieces_is_told_to_every_service() {
+    let service = |name: &str, body: Value| {
+        let http = json!({"service": name, "includeRequestBodyInCheck": body, "includeRequestHeadersInCheck": ["x-*"]});
+        json!({"name": name, "envoyExtAuthzHttp": http})
+    };
+    let providers = json!([
+        {"name": "users", "envoyExtAuthzHttp": {"service": "users"}},
+        service("opa", json!({"maxRequestBytes": 4, "allowPartialMessage": true})),
+        service("quota", json!({"maxRequestBytes": 10})),
+    ]);
+    let clusters = r#"[{"name": "opa", "hosts": []}, {"name": "quota", "hosts": []}, {"name": "users", "hosts": []}]"#;
+    let policies = ["users", "opa", "quota"].map(|name| custom(name, "*"));
+    let config = json!({"authorizationPolicies": policies});
+    let host = host(&providers).property("sidegate.clusters", clusters);
+    let filter: Filter<Auth> = host.configure(&config.to_string()).unwrap();
+    for name in ["users", "opa", "quota"] {
+        filter.answer(name, |_| Answer::new(200));
+    }
+    let post = || filter.post("/");
+    let exchanges = [
+        post().piece("drop table").answered().piece(""),
+        post().piece("drop table").answered().answered().piece(""),
+        post().piece("drop ").answered().piece("table").piece(""),
+        post().piece("drop ").answered().answered().piece("table"),
+        post().piece("dr").answered().piece("op").piece(" table").answered().piece(""),
+        post().piece("dr").piece("op ").answered().answered().piece("ta").piece("ble"),
+        post().answered().piece("drop t").answered().piece("able").piece(""),
+        post().piece("drop table").piece(""),
+    ];
+    for (number, exchange) in exchanges.into_iter().enumerate() {
+        let outcome = exchange.run();
+        assert_eq!(outcome.request().map(|request| request.text()).as_deref(), Some("drop table"), "{number}");
+        let told = outcome.callouts().iter().skip(1).map(|sent| {
+            let partial = sent.message.header("x-envoy-auth-partial-body").unwrap_or_default();
+            (sent.message.text(), partial.to_owned())
+        });
+        let wanted = [("drop", "true"), ("drop table", "false")].map(|(body, partial)| (body.into(), partial.into()));
+        assert_eq!(told.collect::<Vec<(String, String)>>(), wanted, "{number}");
+    }
 }
 
 fn inside(message: &[u8], wanted: u32) -> Option<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! One scripted exchange, run through a filter's hooks as a host would.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::body::Mode;
@@ -15,6 +16,25 @@ pub struct Exchange<'f, F> {
     request: Message,
     response: Message,
     live: Live,
+    script: VecDeque<Step>,
+}
+
+/// What comes to a filter that holds a message.
+enum Step {
+    /// A piece of the body.
+    Piece(Vec<u8>),
+    /// An answer of a callout, or a timer.
+    Answer,
+    /// All of these that there are.
+    Answers,
+}
+
+/// The way of a message, in the hooks' order.
+#[derive(Clone, Copy)]
+struct Way {
+    id: u32,
+    is_request: bool,
+    mode: Mode,
 }
 
 impl<'f, F: crate::Filter> Exchange<'f, F> {
@@ -25,6 +45,7 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
             request: message(&pseudo, b""),
             response: message(&[(":status", "200")], b""),
             live: Live::default(),
+            script: VecDeque::new(),
         }
     }
 
@@ -37,9 +58,45 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
         self
     }
 
-    /// Sets the request's body.
+    /// Sets the request's body. It comes in one piece, once the filter waits for nothing else.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.request.body = body.into();
+        self.script = whole(body.into());
+        self
+    }
+
+    /// Adds a piece of the request's body, which comes while the filter holds the request, before the answer of a
+    /// callout that is under way. The last piece ends the body, and may be empty.
+    ///
+    /// ```
+    /// # use sidegate_sdk::{Bodies, Callout, Filter, Mode, Next, Request, Response, Result, config, filter, testing};
+    /// # #[config]
+    /// # struct Judge {}
+    /// # #[filter]
+    /// # impl Filter for Judge {
+    /// #     fn body() -> Bodies {
+    /// #         Bodies::none().request(Mode::Buffered { limit: 64 })
+    /// #     }
+    /// #     async fn handle(&self, mut req: Request, next: Next) -> Result<Response> {
+    /// #         Callout::to("users").send().await?;
+    /// #         let body = req.body().await?;
+    /// #         Callout::to("judge").post("/", body).send().await?;
+    /// #         Ok(next.forward(req))
+    /// #     }
+    /// # }
+    /// let filter = testing::Filter::<Judge>::configure("{}").unwrap();
+    /// filter.answer("users", |_| testing::Answer::new(200));
+    /// filter.answer("judge", |_| testing::Answer::new(200));
+    /// let outcome = filter.post("/").piece("drop ").answered().piece("table").piece("").run();
+    /// assert_eq!(outcome.callouts()[1].message.text(), "drop table");
+    /// ```
+    pub fn piece(mut self, piece: impl Into<Vec<u8>>) -> Self {
+        self.script.push_back(Step::Piece(piece.into()));
+        self
+    }
+
+    /// Lets the oldest callout be answered, or else a timer fire, before the next piece comes.
+    pub fn answered(mut self) -> Self {
+        self.script.push_back(Step::Answer);
         self
     }
 
@@ -60,45 +117,33 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
     }
 
     /// Runs it to its end.
-    pub fn run(self) -> Outcome {
+    pub fn run(mut self) -> Outcome {
         let world = &self.filter.world;
         self.filter.enter();
         let (began, logged, called) = world.with(|state| (state.now, state.logs.len(), state.sent.len()));
         let grpc_called = world.with(|state| state.grpc_sent.len());
         let bodies = F::body();
-        let has_body = !self.request.body.is_empty();
+        let script = std::mem::take(&mut self.script);
         let id = world.with(|state| state.open(self.request.clone(), self.live.clone()));
 
-        let mut is_hung = false;
-        if F::USES.handle {
-            let held = self.filter.hooks.request_headers(id, !has_body) != CONTINUE;
-            is_hung = held && !self.release(id, true, has_body && bodies.request != Mode::None);
-            if !held && has_body && F::USES.request_body && bodies.request == Mode::Streamed {
-                self.filter.hooks.request_body(id, Some(self.request.body.len()), true);
-            }
-        }
+        let way = Way { id, is_request: true, mode: bodies.request };
+        let mut is_hung = !self.pass(way, script);
         let reply = world.with(|state| state.live.reply.take());
         let request = world.with(|state| state.live.request.clone());
         let was_sent = reply.is_none() && !is_hung;
         let mut last_reply = reply.clone();
-        let response = match &reply {
+        let mut response = match &reply {
             Some(reply) => as_response(reply),
             None => self.response.clone(),
         };
         if !is_hung {
+            let script = whole(std::mem::take(&mut response.body));
             world.with(|state| state.respond(response));
-            if F::USES.response {
-                let has_body = world.with(|state| !state.live.response.body.is_empty());
-                let held = self.filter.hooks.response_headers(id, !has_body) != CONTINUE;
-                is_hung = held && !self.release(id, false, has_body && bodies.response != Mode::None);
-                if !held && has_body && F::USES.response_body && bodies.response == Mode::Streamed {
-                    let length = world.with(|state| state.live.response.body.len());
-                    self.filter.hooks.response_body(id, Some(length), true);
-                }
-                if let Some(reply) = world.with(|state| state.live.reply.take()) {
-                    world.with(|state| state.live.response = as_response(&reply));
-                    last_reply = Some(reply);
-                }
+            let way = Way { id, is_request: false, mode: bodies.response };
+            is_hung = !self.pass(way, script);
+            if let Some(reply) = world.with(|state| state.live.reply.take()) {
+                world.with(|state| state.live.response = as_response(&reply));
+                last_reply = Some(reply);
             }
         }
         world.with(|state| state.live.is_over = true);
@@ -120,40 +165,90 @@ impl<'f, F: crate::Filter> Exchange<'f, F> {
         })
     }
 
+    /// Brings one message through the filter; false if the filter keeps it.
+    fn pass(&self, way: Way, script: VecDeque<Step>) -> bool {
+        let has_body = has_pieces(&script);
+        let hooks = &self.filter.hooks;
+        let action = if way.is_request {
+            hooks.request_headers(way.id, !has_body)
+        } else {
+            hooks.response_headers(way.id, !has_body)
+        };
+        // A body that is not awaited comes after the head.
+        let is_shown = matches!(way.mode, Mode::Buffered { .. });
+        let (mut during, after) = if is_shown { (script, VecDeque::new()) } else { (VecDeque::new(), script) };
+        if action != CONTINUE && !self.release(way, &mut during) {
+            return false;
+        }
+        let mut rest: VecDeque<Step> = during.into_iter().chain(after).collect();
+        while let Some(step) = rest.pop_front() {
+            let Step::Piece(piece) = step else { continue };
+            if is_shown || way.mode == Mode::None {
+                self.filter.world.with(|state| state.live.body(way.is_request).0.extend_from_slice(&piece));
+            } else {
+                self.deliver(way, &piece, !has_pieces(&rest));
+            }
+        }
+        true
+    }
+
     /// Brings what the filter waits for until it lets the message go; false if nothing more can come.
-    fn release(&self, id: u32, is_request: bool, mut body_left: bool) -> bool {
-        let world = &self.filter.world;
+    fn release(&self, way: Way, script: &mut VecDeque<Step>) -> bool {
         loop {
-            let is_free = world.with(|state| {
+            let is_free = self.filter.world.with(|state| {
                 let live = &state.live;
-                live.reply.is_some() || if is_request { live.request_continued } else { live.response_continued }
+                live.reply.is_some() || if way.is_request { live.request_continued } else { live.response_continued }
             });
             if is_free {
                 return true;
             }
-            if self.filter.answer_one() {
-                continue;
-            }
-            if let Some(due) = world.with(|state| state.next_timer()) {
-                self.filter.elapse(due);
-                continue;
-            }
-            if !body_left {
-                return false;
-            }
-            body_left = false;
-            let length = world
-                .with(|state| if is_request { state.live.request.body.len() } else { state.live.response.body.len() });
-            let action = if is_request {
-                self.filter.hooks.request_body(id, Some(length), true)
-            } else {
-                self.filter.hooks.response_body(id, Some(length), true)
-            };
-            if action == CONTINUE {
-                return true;
+            match script.pop_front() {
+                Some(Step::Piece(piece)) => {
+                    if self.deliver(way, &piece, !has_pieces(script)) == CONTINUE {
+                        return true;
+                    }
+                }
+                Some(Step::Answer) => {
+                    self.stir();
+                }
+                Some(Step::Answers) if self.stir() => script.push_front(Step::Answers),
+                Some(Step::Answers) => {}
+                None if self.stir() => {}
+                None => return false,
             }
         }
     }
+
+    /// Answers a callout, or else fires a timer; false if there is neither.
+    fn stir(&self) -> bool {
+        if self.filter.answer_one() {
+            return true;
+        }
+        let due = self.filter.world.with(|state| state.next_timer());
+        due.map(|due| self.filter.elapse(due)).is_some()
+    }
+
+    /// Shows a piece to the filter.
+    fn deliver(&self, way: Way, piece: &[u8], is_last: bool) -> u32 {
+        let world = &self.filter.world;
+        let length = world.with(|state| state.show(way.is_request, piece));
+        let action = if way.is_request {
+            self.filter.hooks.request_body(way.id, Some(length), is_last)
+        } else {
+            self.filter.hooks.response_body(way.id, Some(length), is_last)
+        };
+        world.with(|state| state.shown(way.is_request, action));
+        action
+    }
+}
+
+/// A body that comes at once, when nothing else does.
+fn whole(body: Vec<u8>) -> VecDeque<Step> {
+    if body.is_empty() { VecDeque::new() } else { VecDeque::from([Step::Answers, Step::Piece(body)]) }
+}
+
+fn has_pieces(script: &VecDeque<Step>) -> bool {
+    script.iter().any(|step| matches!(step, Step::Piece(_)))
 }
 
 fn message(headers: &[(&str, &str)], body: &[u8]) -> Message {

@@ -191,8 +191,10 @@ pub(crate) fn buffer(_: &Hook, kind: u32, start: usize, max: usize) -> (u32, Vec
     let fired = with(|state| state.fired.to_le_bytes());
     with(|state| {
         let bytes: &[u8] = match kind {
-            0 => &state.live.request.body,
-            1 => &state.live.response.body,
+            0 | 1 => {
+                let (body, window) = state.live.body(kind == 0);
+                body.get(window.start..).unwrap_or_default()
+            }
             4 => &state.callout_answer.1,
             5 => &state.grpc_answer,
             7 => &state.config,
@@ -205,15 +207,12 @@ pub(crate) fn buffer(_: &Hook, kind: u32, start: usize, max: usize) -> (u32, Vec
 
 pub(crate) fn set_buffer(kind: u32, start: usize, len: usize, bytes: &[u8]) -> u32 {
     with(|state| {
-        let body = match kind {
-            0 => &mut state.live.request.body,
-            1 => &mut state.live.response.body,
-            _ => return BAD_ARGUMENT,
-        };
-        if start != 0 {
+        if kind > 1 || start != 0 {
             return BAD_ARGUMENT;
         }
-        body.splice(..len.min(body.len()), bytes.iter().copied());
+        let (body, window) = state.live.body(kind == 0);
+        let start = window.start.min(body.len());
+        body.splice(start..start.saturating_add(len).min(body.len()), bytes.iter().copied());
         OK
     })
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::config::Problem;
 use crate::grpc::GrpcError;
+use crate::settle::{HOLD, PAUSE};
 use crate::testing::{Answer, GrpcSent, LogLine, Message, Reply, Sent};
 
 #[derive(Default)]
@@ -59,8 +60,11 @@ pub(crate) struct State {
 #[derive(Clone, Default)]
 pub(crate) struct Live {
     pub(crate) id: u32,
+    /// The messages, with as much of their bodies as has come.
     pub(crate) request: Message,
     pub(crate) response: Message,
+    pub(crate) request_window: Window,
+    pub(crate) response_window: Window,
     /// Properties the test gave and the filter set.
     pub(crate) given: BTreeMap<String, Vec<u8>>,
     pub(crate) set: BTreeMap<String, Vec<u8>>,
@@ -73,7 +77,44 @@ pub(crate) struct Live {
     pub(crate) has_response: bool,
 }
 
+/// Which part of a body hostcalls reach.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Window {
+    /// Where that begins.
+    pub(crate) start: usize,
+    /// The next hook shows what came before its piece too.
+    is_collecting: bool,
+}
+
+impl Live {
+    /// The body of one direction, and what of it is shown.
+    pub(crate) fn body(&mut self, is_request: bool) -> (&mut Vec<u8>, &mut Window) {
+        if is_request {
+            (&mut self.request.body, &mut self.request_window)
+        } else {
+            (&mut self.response.body, &mut self.response_window)
+        }
+    }
+}
+
 impl State {
+    /// A piece comes; returns how many bytes its hook shows.
+    pub(crate) fn show(&mut self, is_request: bool, piece: &[u8]) -> usize {
+        let (body, window) = self.live.body(is_request);
+        window.start = if window.is_collecting { 0 } else { body.len() };
+        body.extend_from_slice(piece);
+        body.len() - window.start
+    }
+
+    /// The hook of a piece has answered so.
+    pub(crate) fn shown(&mut self, is_request: bool, action: u32) {
+        let is_foreign = self.is_foreign;
+        let (body, window) = self.live.body(is_request);
+        window.is_collecting = action == PAUSE;
+        // Envoy shows its callbacks a body only while it collects it; we show what is held.
+        window.start = if is_foreign && action == HOLD { body.len() } else { 0 };
+    }
+
     pub(crate) fn open(&mut self, request: Message, live: Live) -> u32 {
         self.ids += 1;
         let id = self.ids + 100;

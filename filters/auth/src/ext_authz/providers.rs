@@ -28,7 +28,10 @@ impl Providers {
     pub(crate) fn compile(config: &AuthConfig, of: &Surroundings, setup: &mut Setup) -> Self {
         let mut all = Self::default();
         let policies = config.authorization_policies.iter().enumerate();
-        let customs = policies.filter(|(_, policy)| policy.action == Action::Custom);
+        // A policy for other workloads asks nobody here, so it names nobody.
+        let customs = policies
+            .filter(|(_, policy)| policy.action == Action::Custom)
+            .filter(|(_, policy)| of.selects(policy.selector.as_ref()));
         let named: Vec<(usize, &str)> =
             customs.filter_map(|(number, policy)| Some((number, &*policy.provider.as_ref()?.name))).collect();
         if let Some(own) = &config.ext_authz {
