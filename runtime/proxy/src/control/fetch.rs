@@ -33,7 +33,7 @@ pub enum Fetched {
     Unchanged,
 }
 
-/// Gets what a URL leads to, within [`TIME`].
+/// Gets what a URL leads to, within 15 s.
 ///
 /// # Errors
 /// The reason for people.
