@@ -65,6 +65,7 @@ mod slow_registry;
 mod smuggling;
 mod sources;
 mod sources_tls;
+mod spellings;
 mod swaps;
 mod swaps_refused;
 mod telemetry;
