@@ -1,5 +1,6 @@
 //! Traces of requests: what goes on to the upstream, and what a collector gets.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -153,13 +154,13 @@ fn every_attempt_has_a_span() {
     assert!(attempts.iter().all(|span| span.parent_span_id == server.span_id && span.status.is_some()));
 }
 
-#[test]
-fn a_callout_is_part_of_the_trace() {
+/// The span of the callout that `auth` makes for one request to this service, asked with these words; a part of the
+/// request's trace.
+fn callout_span(side: impl Display, ext_authz: &str) -> Span {
     let (origin, collector) = (fine(), fine());
-    let side = fine();
     let telemetry = "tracing: [{providers: [{name: otel}], randomSamplingPercentage: 100}]";
-    let auth = ", {plugin: auth, config: {extAuthz: {envoyExtAuthzHttp: {service: side}}}}";
-    let text = config(&origin, &collector.to_string(), ", http: {}", telemetry, auth)
+    let auth = format!(", {{plugin: auth, config: {{extAuthz: {{{ext_authz}}}}}}}");
+    let text = config(&origin, &collector.to_string(), ", http: {}", telemetry, &auth)
         + &format!("- {{name: side, endpoints: [{{address: \"{side}\"}}]}}\n");
     let sidegate = start(&text);
     assert_eq!(sidegate.get("/").status, 200);
@@ -167,25 +168,21 @@ fn a_callout_is_part_of_the_trace() {
     let callout = spans.iter().find(|span| span.name == "callout side").unwrap();
     let server = spans.iter().find(|span| span.kind == 2).unwrap();
     assert_eq!((&callout.parent_span_id, &callout.trace_id), (&server.span_id, &server.trace_id));
+    callout.clone()
+}
+
+#[test]
+fn a_callout_is_part_of_the_trace() {
+    let side = fine();
+    let callout = callout_span(&side, "envoyExtAuthzHttp: {service: side}");
     let asked = side.requests()[0].headers.first("traceparent").map(str::to_owned).unwrap();
     assert_eq!(asked, format!("00-{}-{}-01", hex(&callout.trace_id), hex(&callout.span_id)));
 }
 
 #[test]
 fn a_grpc_callout_is_part_of_the_trace() {
-    let (origin, collector) = (fine(), fine());
     let side = GrpcService::answering(|_| Reply::Status(16));
-    let telemetry = "tracing: [{providers: [{name: otel}], randomSamplingPercentage: 100}]";
-    let auth =
-        ", {plugin: auth, config: {extAuthz: {envoyExtAuthzGrpc: {service: side, timeout: 5s, failOpen: true}}}}";
-    let text = config(&origin, &collector.to_string(), ", http: {}", telemetry, auth)
-        + &format!("- {{name: side, endpoints: [{{address: \"{side}\"}}]}}\n");
-    let sidegate = start(&text);
-    assert_eq!(sidegate.get("/").status, 200);
-    let spans = told(&collector, 3);
-    let callout = spans.iter().find(|span| span.name == "callout side").unwrap();
-    let server = spans.iter().find(|span| span.kind == 2).unwrap();
-    assert_eq!((&callout.parent_span_id, &callout.trace_id), (&server.span_id, &server.trace_id));
+    let callout = callout_span(&side, "envoyExtAuthzGrpc: {service: side, timeout: 5s, failOpen: true}");
     assert!(callout.status.as_ref().is_some_and(|status| status.code == 2), "16 is an error");
 }
 

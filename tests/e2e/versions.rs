@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use sidegate_tests::{Answer, Client, Gate, Origin, Request, eventually, prometheus};
+use sidegate_tests::{Answer, Client, Gate, Origin, Request, Response, eventually, prometheus};
 
 use crate::guest::{guest, module};
 use crate::operator::{json, plugin, push, rollback, serves, stamp, stamped, states};
@@ -94,53 +94,39 @@ fn coming_back_to_a_version_that_still_serves_finds_its_state() {
     assert!(fresh.is_some(), "after its last exchange it is gone");
 }
 
-#[test]
-fn a_long_exchange_keeps_its_version_and_the_ninth_costs_the_oldest() {
+/// Nine versions, each with an exchange that its service holds: the oldest one's is ended, and these are the answers of
+/// the others.
+fn nine_versions(module: impl Fn(usize) -> Vec<u8>) -> Vec<(usize, Response)> {
     let gate = Gate::closed();
     let held = gate.clone();
     let origin = Origin::answering(move |_| Answer::ok("late").when(&held));
     let sidegate = stamped(&origin, "", "").start();
     let mut clients = Vec::new();
     for number in 1..=9 {
-        let value = number.to_string();
-        assert_eq!(push(&sidegate, &stamp(&value)).status, 200);
+        assert_eq!(push(&sidegate, &module(number)).status, 200);
         let mut client = Client::connect(sidegate.address("inbound")).unwrap();
         client.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
         eventually(PATIENCE, || (origin.request_count() == number).then_some(())).unwrap();
-        clients.push((value, client));
+        clients.push((number, client));
     }
     let (_, mut oldest) = clients.remove(0);
     oldest.set_patience(PATIENCE).unwrap();
     assert!(oldest.is_closed_by_peer().unwrap(), "nine versions are one too many");
     gate.open();
-    for (value, mut client) in clients {
-        let answer = client.read_response().unwrap();
-        assert_eq!((answer.status, answer.header("x-gen")), (200, Some(&*value)));
+    clients.into_iter().map(|(number, mut client)| (number, client.read_response().unwrap())).collect()
+}
+
+#[test]
+fn a_long_exchange_keeps_its_version_and_the_ninth_costs_the_oldest() {
+    for (number, answer) in nine_versions(|number| stamp(&number.to_string())) {
+        assert_eq!((answer.status, answer.header("x-gen")), (200, Some(&*number.to_string())));
     }
 }
 
 #[test]
 fn the_ninth_version_ends_exchanges_that_the_oldest_only_logs() {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    let origin = Origin::answering(move |_| Answer::ok("late").when(&held));
-    let sidegate = stamped(&origin, "", "").start();
-    let mut clients = Vec::new();
-    for number in 1..=9 {
-        let logging = guest(&[("log", &format!("(drop (call $log #2 <{number}>))"))]);
-        assert_eq!(push(&sidegate, &logging).status, 200);
-        let mut client = Client::connect(sidegate.address("inbound")).unwrap();
-        client.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-        eventually(PATIENCE, || (origin.request_count() == number).then_some(())).unwrap();
-        clients.push(client);
-    }
-    let mut oldest = clients.remove(0);
-    oldest.set_patience(PATIENCE).unwrap();
-    assert!(oldest.is_closed_by_peer().unwrap(), "nine versions are one too many");
-    gate.open();
-    for mut client in clients {
-        assert_eq!(client.read_response().unwrap().status, 200);
-    }
+    let logging = |number| guest(&[("log", &format!("(drop (call $log #2 <{number}>))"))]);
+    assert!(nine_versions(logging).iter().all(|(_, answer)| answer.status == 200));
 }
 
 #[test]
