@@ -16,8 +16,10 @@ pub const MAILBOX: usize = 1024;
 
 /// What the control side, and other workers, tell a worker.
 pub enum Message {
-    /// Serve this from now on. Answered when new exchanges use it.
-    Commit(Box<Commit>),
+    /// Make ready for this snapshot. Answered when it is; the switch follows.
+    Seat(Box<Seating>),
+    /// Serve what was made ready. Answered when new exchanges use it.
+    Commit(oneshot::Sender<()>),
     /// A VM that this worker asked for.
     Vm {
         tag: u64,
@@ -35,13 +37,13 @@ pub enum Message {
 }
 
 /// A snapshot with everything that it needs on this worker.
-pub struct Commit {
+pub struct Seating {
     pub snapshot: Arc<Snapshot>,
     /// Aligned with `Snapshot::plugins`.
     pub seats: Vec<Seat>,
     /// Sockets of new listeners.
     pub sockets: Vec<(Address, Socket)>,
-    pub done: oneshot::Sender<()>,
+    pub ready: oneshot::Sender<()>,
 }
 
 /// What a worker needs of one plugin of a snapshot. Made before, so that the worker only puts it in place.

@@ -3,6 +3,7 @@
 
 pub mod allowance;
 pub mod breaker;
+pub mod commit;
 pub mod counters;
 pub mod env;
 pub mod foreign;
@@ -32,7 +33,7 @@ use crate::exchange::Exchange;
 use crate::exchange::conduct::Watch;
 use crate::exchange::head::RequestHead;
 use crate::exchange::held::HeldBytes;
-use crate::mailbox::{Message, Order, Phase, Seat, VmOrder};
+use crate::mailbox::{Message, Order, Phase, VmOrder};
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::rollout::Side;
 use crate::snapshot::staging::Before;
@@ -204,52 +205,6 @@ impl Worker {
         } else if let Some(mailbox) = self.mailboxes.get(worker) {
             let _ = mailbox.try_send(Message::QueueReady { tag, queue });
         }
-    }
-
-    /// Puts a snapshot in the place of the present one: VMs of unchanged plugins stay, those that nobody refers to any
-    /// more retire. A plugin that comes back while its old VM still serves gets that one. What may come a moment later
-    /// (what new VMs asked for, the end of old ones) is a task of its own, so that requests do not wait for it.
-    fn commit(self: &Rc<Self>, snapshot: &Arc<Snapshot>, seats: Vec<Seat>) {
-        let (mut fresh, mut kept) = (Vec::new(), Vec::with_capacity(seats.len()));
-        for (plugin, seat) in snapshot.plugins.iter().zip(seats) {
-            let tag = plugin.spec.tag;
-            let known = self.slot(tag).filter(|known| !known.is_leaving());
-            let slot = match known.or_else(|| self.returning(plugin)) {
-                Some(known) => {
-                    known.keep();
-                    // It had no VM so far, and has one now.
-                    for vm in seat.vms {
-                        known.arrived(self, Ok(vm));
-                    }
-                    known
-                }
-                None => {
-                    let slot = VmSlot::new(self.index, plugin.clone(), seat);
-                    fresh.push(slot.clone());
-                    slot
-                }
-            };
-            self.slots.borrow_mut().insert(tag, slot.clone());
-            kept.push(slot);
-        }
-        let mut slots: Vec<_> = self.slots.borrow().values().cloned().collect();
-        slots.retain(|known| !kept.iter().any(|slot| Rc::ptr_eq(slot, known)) && known.retire());
-        let next = Rc::new(WorkerSnapshot { shared: snapshot.clone(), slots: kept });
-        self.with_env(|env| {
-            env.use_snapshot(snapshot);
-        });
-        let last = self.snapshot.replace(next);
-        let worker = self.clone();
-        tokio::task::spawn_local(async move {
-            fresh.iter().for_each(|slot| slot.activate(&worker));
-            slots.iter().for_each(|slot| slot.clear(&worker));
-            drop(last);
-        });
-    }
-
-    /// A retired slot of the same code and configuration that has not said farewell.
-    fn returning(&self, plugin: &PluginUse) -> Option<Rc<VmSlot>> {
-        self.slots.borrow().values().find(|slot| slot.may_return_as(plugin)).cloned()
     }
 
     /// Closes upstream connections that idle for too long or belong to nobody.

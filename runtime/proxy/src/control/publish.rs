@@ -10,7 +10,7 @@ use sidegate_wasm_host::{Fault, Vm};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::listen::{self, Claim, Socket};
-use crate::mailbox::{Commit, Message, Order, Seat, VmOrder};
+use crate::mailbox::{Message, Order, Seat, Seating, VmOrder};
 use crate::snapshot::compile::{self, Modules as Code};
 use crate::snapshot::plugin::Guest;
 use crate::snapshot::{Address, PluginModule, PluginUse, Snapshot};
@@ -159,21 +159,30 @@ impl Publisher {
     /// Makes the snapshot the present one; returns when every worker has switched. Blocks: not for a runtime's thread.
     pub fn commit(&mut self, snapshot: Arc<Snapshot>, prepared: Prepared, refusals: &[Refusal], sockets: Sockets) {
         self.refused = refusals.iter().map(|refusal| refusal.plugin.spec.tag).collect();
-        let mut switched = Vec::new();
         let seated: Vec<_> = prepared.into_iter().map(|vms| self.seats(&snapshot, vms)).collect();
-        for ((mailbox, seats), sockets) in self.mailboxes.iter().zip(seated).zip(sockets) {
-            let (done, wait) = oneshot::channel();
-            let commit = Commit { snapshot: snapshot.clone(), seats, sockets, done };
-            if mailbox.blocking_send(Message::Commit(Box::new(commit))).is_ok() {
-                switched.push(wait);
-            }
-        }
-        for wait in switched {
-            let _ = wait.blocking_recv();
-        }
+        let mut parts = seated.into_iter().zip(sockets);
+        self.tell_all(|ready| {
+            let (seats, sockets) = parts.next()?;
+            Some(Message::Seat(Box::new(Seating { snapshot: snapshot.clone(), seats, sockets, ready })))
+        });
+        self.tell_all(|done| Some(Message::Commit(done)));
         self.claims.retain(|address, _| snapshot.listeners.iter().any(|listener| listener.address == *address));
         self.past.extend(self.current.replace(snapshot));
         self.sweep();
+    }
+
+    /// Sends each worker its message and waits for their answers.
+    fn tell_all(&self, mut message: impl FnMut(oneshot::Sender<()>) -> Option<Message>) {
+        let mut answers = Vec::with_capacity(self.mailboxes.len());
+        for mailbox in self.mailboxes.iter() {
+            let (done, answer) = oneshot::channel();
+            if message(done).is_some_and(|message| mailbox.blocking_send(message).is_ok()) {
+                answers.push(answer);
+            }
+        }
+        for answer in answers {
+            let _ = answer.blocking_recv();
+        }
     }
 
     /// One worker's part of each plugin.

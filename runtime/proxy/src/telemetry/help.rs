@@ -26,6 +26,6 @@ const HELP: [(&str, &str); 22] = [
     ("sidegate_plugin_swaps_total", "Changes of the plugin's module or configuration, by result."),
     ("sidegate_plugin_vms", "Workers with a VM of the plugin, all versions."),
     ("sidegate_snapshot_version", "Number of the configuration that serves."),
-    ("sidegate_swap_pause_seconds", "How long a worker paused to take over a new configuration."),
+    ("sidegate_swap_pause_seconds", "How long a worker did nothing but switch to a new configuration."),
     ("sidegate_updates_refused_total", "Changes that were refused; what served before went on."),
 ];

@@ -61,13 +61,16 @@ pub struct Env {
     pub rng: Rng,
     started: Instant,
     /// Access logs by handle, compiled when this worker first writes to them.
-    pub(super) access_logs: Vec<Option<AccessLog>>,
+    pub(super) access_logs: AccessLogs,
     /// Workloads that other proxies spoke of, and our own.
     pub peers: Peers,
     /// What `on_configure` said about the configuration. Shared with whoever prepares a VM: of one that fails, nothing
     /// else remains.
     pub(super) reports: ProblemReports,
 }
+
+/// Access logs by handle.
+pub type AccessLogs = Vec<Option<AccessLog>>;
 
 /// A problem in a filter's own configuration: severity, pointer into it, text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,15 +177,15 @@ impl Env {
         self.log_level = guest_log::level();
     }
 
-    /// What this worker runs from now on.
-    pub fn use_snapshot(&mut self, snapshot: &Snapshot) {
+    /// What this worker runs from now on. Gives back the access logs of before: a provider may have become another
+    /// file or another format.
+    pub fn use_snapshot(&mut self, snapshot: &Snapshot) -> AccessLogs {
         self.clusters = snapshot.clusters.clone();
         if !Arc::ptr_eq(&self.node, &snapshot.node) {
             self.node = snapshot.node.clone();
             self.peers.introduce(&snapshot.node);
         }
-        // A provider may have become another file or another format.
-        self.access_logs.clear();
+        std::mem::take(&mut self.access_logs)
     }
 
     /// What guests prepared in this environment say about their configuration.

@@ -285,9 +285,9 @@ impl VmSlot {
         }
     }
 
-    /// No new exchange comes here any more; false when that was so before. [`VmSlot::clear`] does what follows.
-    pub fn retire(&self) -> bool {
-        !self.retired.replace(true)
+    /// No new exchange comes here any more. [`VmSlot::clear`] does what follows.
+    pub fn retire(&self) {
+        self.retired.set(true);
     }
 
     /// Its root has been told that it ends: it serves no more.

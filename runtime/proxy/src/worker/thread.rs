@@ -12,12 +12,14 @@ use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use super::commit::{Replaced, Seated};
 use super::counters::Counters;
 use super::env::{Env, Process};
 use super::{Worker, WorkerSnapshot};
 use crate::downstream;
 use crate::exchange::held::HeldBytes;
-use crate::mailbox::{Commit, Message, Order, Phase};
+use crate::listen::Socket;
+use crate::mailbox::{Message, Order, Phase, Seating};
 use crate::snapshot::{Address, Clusters, Node, Snapshot};
 use crate::upstream::pool::Pools;
 
@@ -72,12 +74,18 @@ async fn run(start: Start) {
         orders,
         mailboxes,
     });
-    let mut accepting = Accepting { loops: HashMap::new() };
+    let mut accepting = Accepting { loops: HashMap::new(), seated: None };
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         tokio::select! {
             message = mailbox.recv() => match message {
-                Some(Message::Commit(commit)) => accepting.commit(&worker, *commit),
+                Some(Message::Seat(seating)) => accepting.seat(&worker, *seating),
+                Some(Message::Commit(done)) => {
+                    let replaced = accepting.commit(&worker);
+                    let _ = done.send(());
+                    tokio::task::yield_now().await;
+                    replaced.into_iter().for_each(|replaced| worker.clear(replaced));
+                }
                 Some(Message::Vm { tag, vm }) => {
                     if let Some(slot) = worker.slot(tag) {
                         slot.arrived(&worker, *vm);
@@ -107,20 +115,28 @@ async fn run(start: Start) {
 /// The accept loops of a worker.
 struct Accepting {
     loops: HashMap<Address, tokio::task::AbortHandle>,
+    /// What the next commit switches to, with the sockets of its new listeners.
+    seated: Option<(Seated, Vec<(Address, Socket)>)>,
 }
 
 impl Accepting {
-    fn commit(&mut self, worker: &Rc<Worker>, commit: Commit) {
+    fn seat(&mut self, worker: &Rc<Worker>, seating: Seating) {
+        let Seating { snapshot, seats, sockets, ready } = seating;
+        self.seated = Some((worker.seat(snapshot, seats), sockets));
+        let _ = ready.send(());
+    }
+
+    fn commit(&mut self, worker: &Rc<Worker>) -> Option<Replaced> {
+        let (seated, sockets) = self.seated.take()?;
         let begun = Instant::now();
-        let Commit { snapshot, seats, sockets, done } = commit;
-        worker.commit(&snapshot, seats);
         self.loops.retain(|address, task| {
-            let kept = snapshot.listeners.iter().any(|listener| listener.address == *address);
+            let kept = seated.snapshot().listeners.iter().any(|listener| listener.address == *address);
             if !kept {
                 task.abort();
             }
             kept
         });
+        let replaced = worker.switch(seated);
         for (address, socket) in sockets {
             match downstream::accept(worker, address.clone(), socket) {
                 Ok(task) => {
@@ -130,7 +146,7 @@ impl Accepting {
             }
         }
         worker.counters.swapped(worker.index, begun.elapsed());
-        let _ = done.send(());
+        Some(replaced)
     }
 
     /// Goes on towards the end. Outbound listeners accept until exit.
