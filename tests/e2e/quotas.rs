@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use sidegate_tests::h2::Http2Client;
+use sidegate_tests::sidegate::Start;
 use sidegate_tests::{Answer, Origin, Request, Sidegate, eventually};
 
 use crate::guest::{guest, times};
 use crate::setup::{config, fine, memory};
 
 fn with_guest(hooks: &[(&str, &str)], plugin: &str, upstream: &Origin) -> Sidegate {
+    configured(hooks, plugin, upstream).start()
+}
+
+fn configured(hooks: &[(&str, &str)], plugin: &str, upstream: &Origin) -> Start {
     let text = format!(
         "plugins: [{{name: guest, url: \"file:guest.wasm\"{plugin}}}]\n{}",
         config(", filters: [{plugin: guest}]", upstream, "")
     );
-    Sidegate::configured(&text).with_file("guest.wasm", guest(hooks)).with_workers(1).start()
+    Sidegate::configured(&text).with_file("guest.wasm", guest(hooks)).with_workers(1)
 }
 
 #[test]
@@ -103,6 +108,18 @@ fn a_log_line_cannot_pretend_to_be_two() {
     let line = sidegate.log().line_with("forged", Duration::from_secs(10)).unwrap();
     assert!(line.contains("one") && line.contains("guest"), "{line}");
     assert!(!line.contains(['\x1b', '\0']), "{line:?}");
+}
+
+#[test]
+fn a_json_log_holds_the_text_as_the_guest_gave_it() {
+    let origin = fine();
+    let body = "(drop (call $log #2 <one\\0atwo \\22\\1b>))";
+    let sidegate =
+        configured(&[("request_headers", body)], "", &origin).with_arguments(&["--log-format", "json"]).start();
+    assert_eq!(sidegate.get("/").status, 200);
+    let line = sidegate.log().line_with("one", Duration::from_secs(10)).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((line["message"].as_str(), line["plugin"].as_str()), (Some("one\ntwo \"\u{1b}"), Some("guest")));
 }
 
 #[test]

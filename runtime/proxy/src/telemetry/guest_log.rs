@@ -1,9 +1,19 @@
-//! Lines that guests log: bounded by rate, control characters escaped, handed to `tracing`.
+//! Lines that guests log: bounded by rate, control characters escaped once, handed to `tracing`.
 
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sidegate_wasm_host::VmSpec;
 use sidegate_wasm_host::abi::LogLevel;
+
+/// Whether the format of the log escapes control characters itself, as JSON does.
+static FORMAT_ESCAPES: AtomicBool = AtomicBool::new(false);
+
+/// To be called once, before there are guests.
+pub fn format_escapes(does: bool) {
+    FORMAT_ESCAPES.store(does, Ordering::Relaxed);
+}
 
 /// A token bucket of lines: one second's worth at once, refilled evenly.
 #[derive(Debug)]
@@ -34,7 +44,8 @@ impl LineRate {
 /// Writes one line with the name and version of its plugin.
 pub fn write(spec: &VmSpec, level: LogLevel, text: &[u8]) {
     let (plugin, version) = (spec.plugin.as_str(), spec.version.as_str());
-    let text = escape(text);
+    let text = String::from_utf8_lossy(text);
+    let text = if FORMAT_ESCAPES.load(Ordering::Relaxed) { text } else { escape(text) };
     match level {
         LogLevel::Trace => tracing::trace!(target: "guest", plugin, version, "{text}"),
         LogLevel::Debug => tracing::debug!(target: "guest", plugin, version, "{text}"),
@@ -46,10 +57,9 @@ pub fn write(spec: &VmSpec, level: LogLevel, text: &[u8]) {
 }
 
 /// Control characters as `\n`, `\x1b` and so on; everything else unchanged.
-fn escape(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
+fn escape(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.chars().any(char::is_control) {
-        return text.into_owned();
+        return text;
     }
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
@@ -61,7 +71,7 @@ fn escape(text: &[u8]) -> String {
             c => out.push(c),
         }
     }
-    out
+    out.into()
 }
 
 /// The lowest level that is written to the log for guests.
@@ -85,8 +95,8 @@ mod tests {
 
     #[test]
     fn control_characters_cannot_forge_lines() {
-        assert_eq!(escape(b"a\n\x1b[31mb\0"), "a\\n\\x1b[31mb\\x00");
-        assert_eq!(escape("plain é".as_bytes()), "plain é");
+        assert_eq!(escape("a\n\x1b[31mb\0".into()), "a\\n\\x1b[31mb\\x00");
+        assert_eq!(escape("plain é".into()), "plain é");
     }
 
     #[test]
