@@ -29,6 +29,9 @@ impl Open {
     pub fn has(self, part: Self) -> bool {
         self.0 & part.0 == part.0
     }
+    pub(crate) fn and(self, part: Self) -> Self {
+        Self(self.0 | part.0)
+    }
     pub fn is_log(self) -> bool {
         self.0 & 64 != 0
     }
@@ -38,7 +41,7 @@ impl Open {
     pub(crate) fn remove(&mut self, part: Self) {
         self.0 &= !part.0;
     }
-    /// What `proxy_continue_stream` closes at once.
+    /// All parts of a direction.
     pub(crate) fn close(&mut self, direction: Direction) {
         self.remove(match direction {
             Direction::Request => Self(1 | 2 | 16),
@@ -61,6 +64,8 @@ impl Open {
 pub(crate) struct StreamContext {
     pub(crate) stream: StreamKey,
     pub(crate) open: Open,
+    /// The bodies that it was shown.
+    pub(crate) shown: Open,
     /// Callouts sent on its behalf that are not answered yet.
     pub(crate) callouts: u32,
     pub(crate) marks: Marks,
@@ -72,6 +77,18 @@ pub(crate) struct StreamContext {
 pub(crate) struct Marks {
     pub(crate) resumed_request: bool,
     pub(crate) resumed_response: bool,
+    /// It answered by itself: what its hook had open stays so, because nothing of it goes on.
+    pub(crate) replied: bool,
+}
+
+impl Marks {
+    /// Takes whether this direction was resumed.
+    pub(crate) fn take_resumed(&mut self, direction: Direction) -> bool {
+        std::mem::take(match direction {
+            Direction::Request => &mut self.resumed_request,
+            Direction::Response => &mut self.resumed_response,
+        })
+    }
 }
 
 /// All contexts of one VM. Every hostcall looks one up, so an id is its own place: slot `id % slots.len()`. An id
@@ -98,7 +115,8 @@ impl Contexts {
         if self.live * 2 >= self.slots.len() {
             self.grow();
         }
-        let context = StreamContext { stream, open: Open::NONE, callouts: 0, marks: Marks::default() };
+        let context =
+            StreamContext { stream, open: Open::NONE, shown: Open::NONE, callouts: 0, marks: Marks::default() };
         loop {
             self.next = self.next.wrapping_add(1);
             let id = self.next;
@@ -206,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn continuing_closes_the_maps_of_that_direction_only() {
+    fn closing_takes_the_maps_of_that_direction_only() {
         let mut open = Open::LOG;
         open.close(Direction::Request);
         assert!(!open.has(Open::REQUEST_HEADERS));

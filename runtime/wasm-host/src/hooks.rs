@@ -36,10 +36,11 @@ impl<H: Host> Vm<H> {
     /// what the hook returned; one without a pause means nothing: callers ask after every hook, and while they wait.
     pub fn take_resumed(&mut self, id: ContextId, direction: Direction) -> bool {
         let Some(context) = self.core.store.data_mut().contexts.stream_mut(id) else { return false };
-        std::mem::take(match direction {
-            Direction::Request => &mut context.marks.resumed_request,
-            Direction::Response => &mut context.marks.resumed_response,
-        })
+        let resumed = context.marks.take_resumed(direction);
+        if resumed {
+            context.open.close(direction);
+        }
+        resumed
     }
 
     /// Whether the guest has to see every exchange from its first hook on, because its constructor may have effects.
@@ -86,28 +87,28 @@ impl<H: Host> Vm<H> {
     pub fn request_body(&mut self, host: &mut H, id: ContextId, len: u32, end: bool) -> Result<BodyAction, Fault> {
         let Self { core, exports, .. } = self;
         let Some(function) = &exports.request_body else { return Ok(BodyAction::Continue) };
-        let parts = (Open::REQUEST_BODY, Open::REQUEST_TRAILERS, Open::REQUEST_HEADERS);
+        let parts = [Open::REQUEST_BODY, Open::REQUEST_TRAILERS, Open::REQUEST_HEADERS];
         message::body(core, host, Hook::RequestBody, function, id, len, end, parts)
     }
 
     pub fn response_body(&mut self, host: &mut H, id: ContextId, len: u32, end: bool) -> Result<BodyAction, Fault> {
         let Self { core, exports, .. } = self;
         let Some(function) = &exports.response_body else { return Ok(BodyAction::Continue) };
-        let parts = (Open::RESPONSE_BODY, Open::RESPONSE_TRAILERS, Open::RESPONSE_HEADERS);
+        let parts = [Open::RESPONSE_BODY, Open::RESPONSE_TRAILERS, Open::RESPONSE_HEADERS];
         message::body(core, host, Hook::ResponseBody, function, id, len, end, parts)
     }
 
     pub fn request_trailers(&mut self, host: &mut H, id: ContextId, count: u32) -> Result<HeadersAction, Fault> {
         let Self { core, exports, .. } = self;
         let Some(function) = &exports.request_trailers else { return Ok(HeadersAction::Continue) };
-        let parts = (Open::REQUEST_TRAILERS, Open::REQUEST_BODY, Open::REQUEST_HEADERS);
+        let parts = [Open::REQUEST_TRAILERS, Open::REQUEST_BODY, Open::REQUEST_HEADERS];
         message::trailers(core, host, Hook::RequestTrailers, function, id, count, parts)
     }
 
     pub fn response_trailers(&mut self, host: &mut H, id: ContextId, count: u32) -> Result<HeadersAction, Fault> {
         let Self { core, exports, .. } = self;
         let Some(function) = &exports.response_trailers else { return Ok(HeadersAction::Continue) };
-        let parts = (Open::RESPONSE_TRAILERS, Open::RESPONSE_BODY, Open::RESPONSE_HEADERS);
+        let parts = [Open::RESPONSE_TRAILERS, Open::RESPONSE_BODY, Open::RESPONSE_HEADERS];
         message::trailers(core, host, Hook::ResponseTrailers, function, id, count, parts)
     }
 
@@ -173,13 +174,17 @@ impl<H: Host> Vm<H> {
             Ok(_) => (0, String::new()),
             Err(text) => (crate::abi::Status::BrokenConnection as u32, text.clone()),
         };
-        let answer = answer.unwrap_or_default();
-        let sizes = (answer.headers.len() as u32, answer.body.len() as u32, answer.trailers.len() as u32);
-        state.delivery = Delivery::Callout(answer);
+        let sizes = answer.as_ref().map_or((0, 0, 0), |answer| {
+            (answer.headers.len() as u32, answer.body.len() as u32, answer.trailers.len() as u32)
+        });
+        state.delivery = answer.map_or(Delivery::Nothing, Delivery::Callout);
         let result = core.enter(host, Hook::CalloutResponse, ROOT, |store| {
             function.call(store, (ROOT.0, id, sizes.0, sizes.1, sizes.2))
         });
-        core.store.data_mut().delivery = Delivery::Nothing;
+        let state = core.store.data_mut();
+        state.delivery = Delivery::Nothing;
+        // The text is told in this hook only, the code also later.
+        state.last_status.1.clear();
         result
     }
 

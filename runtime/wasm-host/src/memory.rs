@@ -70,27 +70,48 @@ pub(crate) fn give<H: Host>(
     Ok(status)
 }
 
+/// Hands over a value of which a guest may want only the address or only the length: a place of zero is not written.
+pub(crate) fn give_where_asked<H: Host>(
+    caller: &mut Caller<'_, State<H>>,
+    out_ptr: u32,
+    out_len: u32,
+    value: &[u8],
+) -> wasmtime::Result<Status> {
+    let lent = if out_ptr == 0 { Ok(0) } else { lend(caller, value)? };
+    let (memory, _) = split(caller);
+    let mut put = |place, value| if place == 0 { Ok(()) } else { write_u32(memory, place, value) };
+    let written = lent.and_then(|address| put(out_ptr, address).and_then(|()| put(out_len, value.len() as u32)));
+    Ok(written.err().unwrap_or(Status::Ok))
+}
+
 fn place<H: Host>(
     caller: &mut Caller<'_, State<H>>,
     out_ptr: u32,
     out_len: u32,
     value: &[u8],
 ) -> wasmtime::Result<Status> {
-    let Ok(len) = u32::try_from(value.len()) else { return Ok(Status::InvalidMemoryAccess) };
-    let address = if value.is_empty() {
-        0
-    } else {
-        match caller.data_mut().scratch.take(value.len()) {
-            Some(address) => address,
-            None => allocate(caller, len)?,
-        }
+    let lent = lend(caller, value)?;
+    let (memory, _) = split(caller);
+    let written = lent.and_then(|address| {
+        write_u32(memory, out_ptr, address)?;
+        write_u32(memory, out_len, value.len() as u32)
+    });
+    Ok(written.err().unwrap_or(Status::Ok))
+}
+
+/// Copies a value to where the guest can read it, and says where; 0 for one without bytes.
+fn lend<H: Host>(caller: &mut Caller<'_, State<H>>, value: &[u8]) -> wasmtime::Result<Result<u32, Status>> {
+    let Ok(len) = u32::try_from(value.len()) else { return Ok(Err(Status::InvalidMemoryAccess)) };
+    if len == 0 {
+        return Ok(Ok(0));
+    }
+    let address = match caller.data_mut().scratch.take(value.len()) {
+        Some(address) => address,
+        None => allocate(caller, len)?,
     };
     let (memory, _) = split(caller);
-    let written = (if value.is_empty() || address != 0 { Ok(()) } else { Err(Status::InvalidMemoryAccess) })
-        .and_then(|()| write(memory, address, value))
-        .and_then(|()| write_u32(memory, out_ptr, address))
-        .and_then(|()| write_u32(memory, out_len, len));
-    Ok(written.err().unwrap_or(Status::Ok))
+    let copied = if address == 0 { Err(Status::InvalidMemoryAccess) } else { write(memory, address, value) };
+    Ok(copied.map(|()| address))
 }
 
 /// Calls the guest's allocator. Nothing that it calls back is served: a guest is not re-entered.

@@ -24,6 +24,7 @@ use crate::telemetry::log_files::LogFiles;
 use crate::telemetry::metrics::{Kind, Registry, Series, SeriesName};
 use crate::telemetry::plugins::CPU_SECONDS;
 use crate::telemetry::spans::Spans;
+use crate::upstream::callout;
 use crate::worker::allowance::Allowance;
 use crate::worker::breaker::Health;
 use crate::worker::intent::Intent;
@@ -327,6 +328,9 @@ impl Host for Box<Env> {
     fn dispatch(&mut self, spec: &VmSpec, id: u32, stream: Option<StreamKey>, mut call: Callout) -> Result<(), Status> {
         if self.clusters.find(&call.cluster).is_none() {
             return Err(Status::BadArgument);
+        }
+        if !callout::http::is_sendable(&call) {
+            return Err(Status::InternalFailure);
         }
         self.has_room()?;
         let drawn = self.rng.draw() | 1;

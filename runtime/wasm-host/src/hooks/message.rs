@@ -3,8 +3,9 @@
 use wasmtime::TypedFunc;
 
 use super::Hook;
+use crate::abi::Direction;
 use crate::bodies::holds_head_only;
-use crate::context::{ContextId, Open};
+use crate::context::{ContextId, Marks, Open};
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::vm::{Core, HeadersFunc};
@@ -55,27 +56,19 @@ pub(super) fn headers<H: Host>(
     end: bool,
     part: Open,
 ) -> Result<HeadersAction, Fault> {
-    if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
-        context.open.insert(part);
-    }
+    begin(core, id, part);
     let returned = core.enter(host, hook, id, |store| match function {
         HeadersFunc::WithEnd(function) => function.call(store, (id.0, count, end.into())),
         HeadersFunc::WithoutEnd(function) => function.call(store, (id.0, count)),
     })?;
-    let state = core.store.data_mut();
     // 2 ("end stream") is taken as continue by Envoy; everything unknown stops.
     let action = match returned {
         0 | 2 => HeadersAction::Continue,
-        1 if holds_head_only(state, hook) => HeadersAction::PauseHeaders,
+        1 if holds_head_only(core.store.data(), hook) => HeadersAction::PauseHeaders,
         _ => HeadersAction::Pause,
     };
-    let Some(context) = state.contexts.stream_mut(id) else { return Ok(action) };
-    // A guest that resumed inside the hook and then pauses is not left hanging: resuming has closed the part.
-    if action == HeadersAction::Continue || !context.open.has(part) {
-        context.open.remove(part);
-        return Ok(HeadersAction::Continue);
-    }
-    Ok(action)
+    let goes_on = end_of(core, id, action == HeadersAction::Continue, part);
+    Ok(if goes_on { HeadersAction::Continue } else { action })
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call site per direction; a struct would only rename the arguments")]
@@ -87,26 +80,17 @@ pub(super) fn body<H: Host>(
     id: ContextId,
     len: u32,
     end: bool,
-    (body, trailers, headers): (Open, Open, Open),
+    [body, trailers, headers]: [Open; 3],
 ) -> Result<BodyAction, Fault> {
+    // Writing trailers in the last body hook creates them.
+    begin(core, id, if end { body.and(trailers) } else { body });
     if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
-        context.open.insert(body);
-        if end {
-            // Writing trailers in the last body hook creates them.
-            context.open.insert(trailers);
-        }
+        context.shown.insert(body);
     }
     let returned = core.enter(host, hook, id, |store| function.call(store, (id.0, len, end.into())))?;
     let action = BodyAction::from_abi(returned);
-    let Some(context) = core.store.data_mut().contexts.stream_mut(id) else { return Ok(action) };
-    let resumed = action != BodyAction::Drop && !context.open.has(body);
-    if action == BodyAction::Continue || resumed {
-        for part in [body, trailers, headers] {
-            context.open.remove(part);
-        }
-        return Ok(BodyAction::Continue);
-    }
-    Ok(action)
+    let goes_on = end_of(core, id, action == BodyAction::Continue, body.and(trailers).and(headers));
+    Ok(if goes_on && action != BodyAction::Drop { BodyAction::Continue } else { action })
 }
 
 pub(super) fn trailers<H: Host>(
@@ -116,20 +100,30 @@ pub(super) fn trailers<H: Host>(
     function: &TypedFunc<(u32, u32), u32>,
     id: ContextId,
     count: u32,
-    (trailers, body, headers): (Open, Open, Open),
+    [trailers, body, headers]: [Open; 3],
 ) -> Result<HeadersAction, Fault> {
-    if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
-        context.open.insert(trailers);
-        context.open.insert(body);
-    }
+    begin(core, id, trailers.and(body));
     let returned = core.enter(host, hook, id, |store| function.call(store, (id.0, count)))?;
+    let goes_on = end_of(core, id, returned == 0, trailers.and(body).and(headers));
+    Ok(if goes_on { HeadersAction::Continue } else { HeadersAction::Pause })
+}
+
+/// Opens what a hook may see. What was asked before concerns an older hook.
+fn begin<H: Host>(core: &mut Core<H>, id: ContextId, parts: Open) {
     if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
-        if returned != 0 && context.open.has(trailers) {
-            return Ok(HeadersAction::Pause);
-        }
-        for part in [trailers, body, headers] {
-            context.open.remove(part);
-        }
+        context.marks = Marks::default();
+        context.open.insert(parts);
     }
-    Ok(HeadersAction::Continue)
+}
+
+/// Whether the message goes on: the hook let it, or resumed and then paused, which is not left hanging. What goes on is
+/// closed to the guest; what it answered by itself stays open, for its response hooks look back at it.
+fn end_of<H: Host>(core: &mut Core<H>, id: ContextId, continued: bool, parts: Open) -> bool {
+    let Some(context) = core.store.data_mut().contexts.stream_mut(id) else { return continued };
+    let direction = if parts.has(Open::REQUEST_HEADERS) { Direction::Request } else { Direction::Response };
+    let goes_on = continued || context.marks.take_resumed(direction);
+    if goes_on && !context.marks.replied {
+        context.open.remove(parts);
+    }
+    goes_on
 }

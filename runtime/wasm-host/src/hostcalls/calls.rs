@@ -14,8 +14,8 @@ use crate::pairs;
 use crate::state::State;
 use crate::vm::VmSpec;
 
-//= proxy-wasm 0.2.1 #proxy_http_call: ids step by four; the cluster must exist and :method, :path and :authority be
-//= given, else "bad argument". The id is written before anything is sent, so a bad pointer sends nothing.
+//= proxy-wasm 0.2.1 #proxy_http_call: ids step by four; the cluster must exist and :method, :path and :authority (or
+//= host) be given, else "bad argument". The id is written before anything is sent, so a bad pointer sends nothing.
 #[expect(clippy::too_many_arguments, reason = "the ABI's own signature")]
 pub(super) fn http_call<H: Host>(
     caller: &mut Caller<'_, State<H>>,
@@ -43,8 +43,8 @@ pub(super) fn http_call<H: Host>(
                 _ => return Err(Status::BadArgument),
             },
         };
-        let given = |name: &[u8]| call.headers.iter().any(|(given, value)| given == name && !value.is_empty());
-        let complete = given(b":method") && given(b":path") && given(b":authority");
+        let given = |name: &[u8]| call.headers.iter().any(|(given, _)| given == name);
+        let complete = given(b":method") && given(b":path") && (given(b":authority") || given(b"host"));
         write_u32(memory, out_id, 0)?;
         if !complete {
             return Err(Status::BadArgument);

@@ -48,11 +48,10 @@ pub(super) fn grpc_call<H: Host>(
         if timeout > 0 {
             call.timeout = Some(Duration::from_millis(timeout.into()));
         }
-        write_u32(memory, out_id, 0)?;
         let bytes = call.message.as_ref().map_or(0, Vec::len) + size(&call.metadata);
         let id =
             start(state, Kind::GrpcCall, bytes, |host, spec, id, stream| host.dispatch_grpc(spec, id, stream, call))?;
-        write_u32(memory, out_id, id)
+        told(memory, state, out_id, id)
     })())
 }
 
@@ -73,11 +72,10 @@ pub(super) fn grpc_stream<H: Host>(
     let given = [(service, service_len), (name, name_len), (method, method_len), (metadata, metadata_len)];
     answer((|| {
         let call = read(memory, given)?;
-        write_u32(memory, out_id, 0)?;
         let bytes = size(&call.metadata);
         let id =
             start(state, Kind::GrpcStream, bytes, |host, spec, id, stream| host.dispatch_grpc(spec, id, stream, call))?;
-        write_u32(memory, out_id, id)
+        told(memory, state, out_id, id)
     })())
 }
 
@@ -152,6 +150,11 @@ pub(super) fn grpc_close<H: Host>(caller: &mut Caller<'_, State<H>>, id: u32) ->
         }
         _ => cancel(state, id),
     }))
+}
+
+/// Writes the id of a call that was begun; where that cannot be done the call is over.
+fn told<H: Host>(memory: &mut [u8], state: &mut State<H>, out_id: u32, id: u32) -> Result<(), Status> {
+    write_u32(memory, out_id, id).inspect_err(|_| cancel(state, id))
 }
 
 /// The kind of a call that the guest may end.

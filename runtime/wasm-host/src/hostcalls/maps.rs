@@ -29,7 +29,9 @@ fn find<H: Host>(state: &mut State<H>, map: MapType) -> Option<Map<'_>> {
     }
     match (&state.delivery, map) {
         (Delivery::Callout(answer), MapType::CalloutHeaders) => Some(Map::Callout(&answer.headers)),
-        (Delivery::Callout(answer), MapType::CalloutTrailers) => Some(Map::Callout(&answer.trailers)),
+        (Delivery::Callout(answer), MapType::CalloutTrailers) if !answer.trailers.is_empty() => {
+            Some(Map::Callout(&answer.trailers))
+        }
         (Delivery::GrpcInitial(metadata), MapType::GrpcInitialMetadata)
         | (Delivery::GrpcTrailing(metadata), MapType::GrpcTrailingMetadata) => Some(Map::Callout(metadata)),
         _ => None,
@@ -262,17 +264,22 @@ fn buffer_of<H: Host>(state: &mut State<H>, buffer: BufferType) -> Result<&[u8],
 
 fn body_of<H: Host>(state: &mut State<H>, direction: Direction) -> Option<&mut Vec<u8>> {
     let context = state.contexts.acting_stream()?;
-    let part = match direction {
-        Direction::Request => Open::REQUEST_BODY,
-        Direction::Response => Open::RESPONSE_BODY,
-    };
+    let part = body_part(direction);
     let (stream, open) = (context.stream, context.open);
     open.has(part).then_some(())?;
     state.host.stream(stream)?.body(direction)
 }
 
+fn body_part(direction: Direction) -> Open {
+    match direction {
+        Direction::Request => Open::REQUEST_BODY,
+        Direction::Response => Open::RESPONSE_BODY,
+    }
+}
+
 //= proxy-wasm 0.2.1 #proxy_set_buffer_bytes: start 0 replaces the first `len` bytes, start at or behind the end
-//= appends; a start in the middle is "bad argument", as in Envoy. Over `limits.body` the exchange ends.
+//= appends; a start in the middle is "bad argument", as in Envoy, and so is a body that was not there yet. One that has
+//= left is gone: SDKs would trap on any other answer. Over `limits.body` the exchange ends.
 pub(super) fn set_buffer<H: Host>(
     caller: &mut Caller<'_, State<H>>,
     buffer: u32,
@@ -292,7 +299,10 @@ pub(super) fn set_buffer<H: Host>(
             None => return Err(Status::BadArgument),
         };
         let limit = state.spec.limits.body;
-        let body = body_of(state, direction).ok_or(Status::BadArgument)?;
+        let was_shown = state.contexts.acting_stream().is_some_and(|context| context.shown.has(body_part(direction)));
+        let Some(body) = body_of(state, direction) else {
+            return if was_shown { Ok(()) } else { Err(Status::BadArgument) };
+        };
         let start = start as usize;
         let replaced = match start {
             0 => (len as usize).min(body.len()),

@@ -10,7 +10,7 @@ use crate::bodies::{self, Bodies};
 use crate::hooks::Hook;
 use crate::host::{ForeignCall, Host};
 use crate::limits;
-use crate::memory::{self, give, slice, split, write_u32, write_u64};
+use crate::memory::{self, give, give_where_asked, slice, split, write_u32, write_u64};
 use crate::state::{Delivery, State};
 
 pub(super) fn log<H: Host>(caller: &mut Caller<'_, State<H>>, level: u32, ptr: u32, len: u32) -> wasmtime::Result<u32> {
@@ -297,12 +297,11 @@ pub(super) fn foreign_function<H: Host>(
             status => Err(status),
         }
     })();
-    if status.is_err() || out == 0 || out_len == 0 {
+    // An unknown function, or one that could not be read, writes nothing; one that fails has an empty result.
+    if matches!(status, Err(Status::NotFound | Status::InvalidMemoryAccess)) {
         return answer(status);
     }
-    let status = give(caller, out, out_len, |_, _, value| {
-        value.append(&mut result);
-        Ok(())
-    })?;
-    Ok(status as u32)
+    let result = if status.is_ok() { result.as_slice() } else { &[] };
+    let placed = give_where_asked(caller, out, out_len, result)?;
+    answer(if placed == Status::Ok { status } else { Err(placed) })
 }

@@ -4,7 +4,7 @@ use wasmtime::Caller;
 
 use super::answer;
 use crate::abi::{Direction, LogLevel, Status};
-use crate::context::{ROOT, StreamContext};
+use crate::context::{Open, ROOT, StreamContext};
 use crate::host::{ForeignCall, Host, LocalReply};
 use crate::memory::{give, slice, split};
 use crate::state::State;
@@ -101,6 +101,7 @@ pub(super) fn local_response<H: Host>(
         let body = slice(memory, body, body_len)?;
         let headers = slice(memory, headers, headers_len)?;
         let Some(context) = living_stream(state) else { return Ok(()) };
+        context.marks.replied = true;
         let key = context.stream;
         if body.len() > state.spec.limits.body {
             let text = format!("a local reply of {} bytes was dropped: 502 is sent", body.len());
@@ -161,9 +162,12 @@ fn living_stream<H: Host>(state: &mut State<H>) -> Option<&mut StreamContext> {
 fn resume<H: Host>(state: &mut State<H>, direction: Direction) -> Result<(), Status> {
     let Some(context) = living_stream(state) else { return Ok(()) };
     let key = context.stream;
-    context.open.close(direction);
     match direction {
-        Direction::Request => context.marks.resumed_request = true,
+        Direction::Request => {
+            // The head of a request is closed at once, all else when the message goes on, as in Envoy.
+            context.open.remove(Open::REQUEST_HEADERS);
+            context.marks.resumed_request = true;
+        }
         Direction::Response => context.marks.resumed_response = true,
     }
     if let Some(stream) = state.host.stream(key) {
@@ -172,10 +176,11 @@ fn resume<H: Host>(state: &mut State<H>, direction: Direction) -> Result<(), Sta
     Ok(())
 }
 
+//= proxy-wasm 0.2.1 #proxy_close_stream: 0 request, 1 response; 2 and 3 are for TCP.
 pub(super) fn close_stream<H: Host>(caller: &mut Caller<'_, State<H>>, stream: u32) -> wasmtime::Result<u32> {
     let state = caller.data_mut();
-    if stream > 3 {
-        return answer(Err(Status::BadArgument));
+    if stream > 1 {
+        return answer(if stream > 3 { Err(Status::BadArgument) } else { Ok(()) });
     }
     let key = living_stream(state).map(|context| context.stream);
     if let Some(stream) = key.and_then(|key| state.host.stream(key)) {
@@ -184,14 +189,14 @@ pub(super) fn close_stream<H: Host>(caller: &mut Caller<'_, State<H>>, stream: u
     answer(Ok(()))
 }
 
-/// ABI 0.1.0; later versions use the foreign function of this name.
+/// ABI 0.1.0; later versions use the foreign function of this name. Without a stream there is nothing to clear.
 pub(super) fn clear_route_cache<H: Host>(caller: &mut Caller<'_, State<H>>) -> wasmtime::Result<u32> {
     let state = caller.data_mut();
     let stream = state.contexts.acting_stream().map(|context| (context.stream, context.open));
     let State { host, spec, kept, .. } = state;
     let call = ForeignCall { spec, stream, kept, name: "clear_route_cache", argument: &[] };
     let status = host.foreign(call, &mut Vec::new());
-    answer(if stream.is_some() && status == Status::Ok { Ok(()) } else { Err(Status::NotFound) })
+    answer(if stream.is_none() || status == Status::Ok { Ok(()) } else { Err(Status::NotFound) })
 }
 
 //= proxy-wasm 0.2.1 #proxy_set_effective_context: 0 goes back to the current one, an unknown id is "bad argument".

@@ -1,12 +1,13 @@
-//! The few WASI preview 1 calls that Rust, AssemblyScript, C++ and Go guests import, under both module names.
-//! There are no files, no network and no process: only output to the log, clocks, random bytes and the environment
-//! that the operator configured.
+//! The WASI preview 1 calls, under both module names. There are no files, no network and no process: only output to the
+//! log, clocks, random bytes and the environment that the operator configured.
+
+mod absent;
 
 use wasmtime::{Caller, Linker};
 
 use super::Call;
 use super::services::{nanos, write_log};
-use crate::abi::LogLevel;
+use crate::abi::{LogLevel, Status};
 use crate::host::Host;
 use crate::limits;
 use crate::memory::{slice, split, write, write_u32, write_u64};
@@ -14,6 +15,7 @@ use crate::state::{Gate, State};
 
 const SUCCESS: u32 = 0;
 const BAD_DESCRIPTOR: u32 = 8;
+const NOT_DIRECTORY: u32 = 20;
 const FAULT: u32 = 21;
 const INVALID: u32 = 28;
 const NO_ENTRY: u32 = 44;
@@ -24,7 +26,9 @@ const NOT_CAPABLE: u32 = 76;
 pub(super) fn link<H: Host>(l: &mut Linker<State<H>>) -> wasmtime::Result<()> {
     for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
         l.func_wrap(module, "fd_write", fd_write::<H>)?;
+        l.func_wrap(module, "fd_pwrite", fd_pwrite::<H>)?;
         l.func_wrap(module, "clock_time_get", clock_time_get::<H>)?;
+        l.func_wrap(module, "clock_res_get", clock_res_get::<H>)?;
         l.func_wrap(module, "random_get", random_get::<H>)?;
         l.func_wrap(module, "environ_sizes_get", environ_sizes_get::<H>)?;
         l.func_wrap(module, "environ_get", environ_get::<H>)?;
@@ -33,20 +37,13 @@ pub(super) fn link<H: Host>(l: &mut Linker<State<H>>) -> wasmtime::Result<()> {
         l.func_wrap(module, "fd_fdstat_get", fd_fdstat_get::<H>)?;
         l.func_wrap(module, "poll_oneoff", poll_oneoff::<H>)?;
         l.func_wrap(module, "proc_exit", proc_exit::<H>)?;
-        l.func_wrap(module, "fd_fdstat_set_flags", |_: u32, _: u32| SUCCESS)?;
-        l.func_wrap(module, "fd_prestat_get", |_: u32, _: u32| BAD_DESCRIPTOR)?;
-        l.func_wrap(module, "fd_prestat_dir_name", |_: u32, _: u32, _: u32| NOT_SYSTEM)?;
-        l.func_wrap(module, "fd_read", |_: u32, _: u32, _: u32, _: u32| NOT_SYSTEM)?;
-        l.func_wrap(module, "fd_seek", |_: u32, _: i64, _: u32, _: u32| SUCCESS)?;
-        l.func_wrap(module, "fd_close", |_: u32| SUCCESS)?;
         l.func_wrap(module, "sched_yield", || SUCCESS)?;
-        l.func_wrap(module, "path_open", |_: u32, _: u32, _: u32, _: u32, _: u32, _: i64, _: i64, _: u32, _: u32| {
-            NO_ENTRY
-        })?;
-        l.func_wrap(module, "path_filestat_get", |_: u32, _: u32, _: u32, _: u32, _: u32| NOT_SUPPORTED)?;
+        absent::link(l, module)?;
     }
     l.func_wrap("env", "pthread_equal", |a: u32, b: u32| u32::from(a == b))?;
     l.func_wrap("env", "emscripten_notify_memory_growth", |_: u32| ())?;
+    // Envoy's own: names are resolved by the clusters, never for a guest.
+    l.func_wrap("env", "envoy_resolve_dns", |_: u32, _: u32, _: u32| Status::Unimplemented as u32)?;
     Ok(())
 }
 
@@ -97,7 +94,8 @@ fn fd_write<H: Host>(
         'all: for index in 0..count.min(1024) {
             let vector = vectors.checked_add(index * 8).ok_or(FAULT)?;
             let (ptr, len) = (read_u32(memory, vector)?, read_u32(memory, vector.checked_add(4).ok_or(FAULT)?)?);
-            let text = slice(memory, ptr, len).map_err(|_| FAULT)?;
+            // Where there is nothing to read, any address will do.
+            let text = if len == 0 { &[] } else { slice(memory, ptr, len).map_err(|_| FAULT)? };
             let text = text.get(..text.len().min((limits::WRITE_BYTES - written) as usize)).unwrap_or_default();
             for piece in text.split_inclusive(|byte| *byte == b'\n') {
                 if lines >= limits::WRITE_LINES || written >= limits::WRITE_BYTES {
@@ -124,6 +122,18 @@ fn fd_write<H: Host>(
     Ok(errno(result))
 }
 
+/// There is no place in a log: the offset is ignored.
+fn fd_pwrite<H: Host>(
+    caller: Caller<'_, State<H>>,
+    fd: u32,
+    vectors: u32,
+    count: u32,
+    _offset: i64,
+    out_written: u32,
+) -> wasmtime::Result<u32> {
+    fd_write(caller, fd, vectors, count, out_written)
+}
+
 fn read_u32(memory: &[u8], ptr: u32) -> Result<u32, u32> {
     let bytes = slice(memory, ptr, 4).ok().and_then(|bytes| bytes.first_chunk::<4>()).ok_or(FAULT)?;
     Ok(u32::from_le_bytes(*bytes))
@@ -140,6 +150,15 @@ fn clock_time_get<H: Host>(mut caller: Caller<'_, State<H>>, clock: u32, _precis
         _ => return NOT_SUPPORTED,
     };
     errno(write_u64(memory, out, nanos(now)).map_err(|_| FAULT))
+}
+
+/// A nanosecond.
+fn clock_res_get<H: Host>(mut caller: Caller<'_, State<H>>, clock: u32, out: u32) -> u32 {
+    if denied(&caller, Call::ClockTime) {
+        return NOT_CAPABLE;
+    }
+    let (memory, _) = split(&mut caller);
+    if clock > 1 { NOT_SUPPORTED } else { errno(write_u64(memory, out, 1).map_err(|_| FAULT)) }
 }
 
 fn random_get<H: Host>(mut caller: Caller<'_, State<H>>, ptr: u32, len: u32) -> u32 {
@@ -191,16 +210,16 @@ fn args_sizes_get<H: Host>(mut caller: Caller<'_, State<H>>, out_count: u32, out
     errno(write_u32(memory, out_count, 0).and_then(|()| write_u32(memory, out_bytes, 0)).map_err(|_| FAULT))
 }
 
-/// Stdout and stderr are character devices without rights beyond writing.
+/// Of stdout and stderr only the right to write is said. Nothing is written to a bad address, as in Envoy.
 fn fd_fdstat_get<H: Host>(mut caller: Caller<'_, State<H>>, fd: u32, out: u32) -> u32 {
     if !(1..=2).contains(&fd) {
         return BAD_DESCRIPTOR;
     }
     let mut stat = [0u8; 24];
-    stat[0] = 2;
     stat[8] = 64;
     let (memory, _) = split(&mut caller);
-    errno(write(memory, out, &stat).map_err(|_| FAULT))
+    let _ = write(memory, out, &stat);
+    SUCCESS
 }
 
 /// Nobody can wait in here: no events.

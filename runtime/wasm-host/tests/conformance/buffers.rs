@@ -41,6 +41,21 @@ fn writing() {
 }
 
 #[test]
+fn a_body_that_has_left_takes_no_more_and_one_that_has_not_come_is_none() {
+    let write = "(call $say (call $proxy_set_buffer_bytes #0 #0 #0 'X'))";
+    let mut run =
+        Guest::new("request_headers", write).hook("request_body", "(call $say #7)").hook("log", write).start();
+    let id = run.open(FakeStream::get("/"));
+    run.request_headers(id);
+    run.log(id);
+    assert_eq!(run.said(), ["2", "2"]);
+    let id = run.open(FakeStream::get("/"));
+    run.vm.request_body(&mut run.host, id, 0, true).unwrap();
+    run.log(id);
+    assert_eq!(run.said().last().map(String::as_str), Some("0"));
+}
+
+#[test]
 fn buffers_outside_their_phase() {
     let read = |buffer: &str| {
         format!(

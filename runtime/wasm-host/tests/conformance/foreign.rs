@@ -17,14 +17,16 @@ fn results_statuses_and_ignored_results() {
         r"(call $say (call $proxy_call_foreign_function 'double' 'ab' #16 #20)) (call $out)
           (call $say (call $proxy_call_foreign_function 'double' '' #16 #20)) (call $say (i32.load #16))
           (call $say (call $proxy_call_foreign_function 'double' 'ab' #0 #0))
-          (call $say (call $proxy_call_foreign_function 'fail' 'ab' #16 #20))
+          (i32.store #16 #9) (i32.store #20 #9)
+          (call $say (call $proxy_call_foreign_function 'double' 'ab' #0 #20)) (call $say (i32.load #20))
+          (call $say (call $proxy_call_foreign_function 'fail' 'ab' #16 #20)) (call $say (i32.load #16)) (call $say (i32.load #20))
           (call $say (call $proxy_call_foreign_function 'none' 'ab' #16 #20))
           (call $say (call $proxy_call_foreign_function '\ff' 'ab' #16 #20))",
     )
     .start_with(spec(), host);
     let id = run.open(FakeStream::get("/"));
     run.request_headers(id);
-    assert_eq!(run.said(), ["0", "abab", "0", "0", "0", "3", "1", "1"]);
+    assert_eq!(run.said(), ["0", "abab", "0", "0", "0", "0", "4", "3", "0", "0", "1", "1"]);
     assert_eq!(run.host.foreign_calls[0], (Some(100), "double".into(), b"ab".to_vec()));
 }
 

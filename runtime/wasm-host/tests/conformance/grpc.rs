@@ -108,15 +108,17 @@ fn a_service_may_be_envoys_message() {
 }
 
 #[test]
-fn pointers_are_checked_before_anything_is_sent() {
+fn what_has_a_bad_pointer_is_not_sent() {
     let (run, said) = ticked(
         "(call $say (call $proxy_grpc_call 'auth' 's' 'm' '' '' #0 #-4))
          (call $say (call $proxy_grpc_call 'auth' 's' 'm' '' #-1 #1 #0 #24))
          (call $say (call $proxy_grpc_call 'auth' 's' 'm' #-1 #4 '' #0 #24))
-         (call $say (call $proxy_grpc_stream 'auth' 's' 'm' '' #-4))",
+         (call $say (call $proxy_grpc_stream 'auth' 's' 'm' '' #-4))
+         (call $say (call $proxy_grpc_call 'nowhere' 's' 'm' '' '' #0 #-4))
+         (i32.store #24 #9) (call $say (call $proxy_grpc_call 'nowhere' 's' 'm' '' '' #0 #24)) (call $word)",
     );
-    assert_eq!(said, ["6", "6", "6", "6"]);
-    assert!(run.host.grpc_calls.is_empty());
+    assert_eq!(said, ["6", "6", "6", "6", "4", "4", "9"], "the cluster is looked up before the id is written");
+    assert_eq!(steps(&run), [(5, "cancelled".to_owned()), (6, "cancelled".to_owned())]);
     let (run, said) = ticked(&format!("{STREAM} (call $say (call $proxy_grpc_send #6 #-1 #1 #0))"));
     assert_eq!((said, steps(&run)), (vec!["0".to_owned(), "6".to_owned()], vec![]));
 }

@@ -73,6 +73,7 @@ const ENV: &[(&str, &str)] = &[
     ("proxy_get_metric", "ii"),
     ("proxy_call_foreign_function", "iiiiii"),
     ("pthread_equal", "ii"),
+    ("envoy_resolve_dns", "iii"),
 ];
 
 const WASI: &[(&str, &str)] = &[
@@ -90,6 +91,35 @@ const WASI: &[(&str, &str)] = &[
     ("poll_oneoff", "iiii"),
     ("sched_yield", ""),
     ("path_open", "iiiiiIIii"),
+    ("fd_advise", "iIIi"),
+    ("fd_allocate", "iII"),
+    ("fd_datasync", "i"),
+    ("fd_fdstat_set_flags", "ii"),
+    ("fd_fdstat_set_rights", "iII"),
+    ("fd_filestat_get", "ii"),
+    ("fd_filestat_set_size", "iI"),
+    ("fd_filestat_set_times", "iIIi"),
+    ("fd_pread", "iiiIi"),
+    ("fd_prestat_dir_name", "iii"),
+    ("fd_pwrite", "iiiIi"),
+    ("fd_readdir", "iiiIi"),
+    ("fd_renumber", "ii"),
+    ("fd_sync", "i"),
+    ("fd_tell", "ii"),
+    ("clock_res_get", "ii"),
+    ("path_create_directory", "iii"),
+    ("path_filestat_get", "iiiii"),
+    ("path_filestat_set_times", "iiiiIIi"),
+    ("path_link", "iiiiiii"),
+    ("path_readlink", "iiiiii"),
+    ("path_remove_directory", "iii"),
+    ("path_rename", "iiiiii"),
+    ("path_symlink", "iiiii"),
+    ("path_unlink_file", "iii"),
+    ("sock_accept", "iii"),
+    ("sock_recv", "iiiiii"),
+    ("sock_send", "iiiii"),
+    ("sock_shutdown", "ii"),
 ];
 
 pub(crate) struct Guest {

@@ -77,6 +77,38 @@ fn close_resets_the_exchange() {
 }
 
 #[test]
+fn the_sides_of_tcp_are_not_those_of_an_exchange() {
+    let body = "(drop (call $proxy_close_stream #2)) (drop (call $proxy_close_stream #3))";
+    let (mut run, _) = Guest::new("request_headers", body).start_request(FakeStream::get("/"));
+    assert!(!run.stream().closed);
+}
+
+#[test]
+fn resuming_closes_nothing_but_the_request_head_until_the_message_goes_on() {
+    let body = "(drop (call $proxy_continue_stream #1))
+        (call $say (call $proxy_add_header_map_value #2 'x-late' '1'))";
+    let mut run = Guest::new("response_headers", body)
+        .hook("response_body", "(call $say (call $proxy_add_header_map_value #2 'x-later' '1'))")
+        .start();
+    let id = run.open(FakeStream::get("/"));
+    run.response_headers(id);
+    run.vm.response_body(&mut run.host, id, 0, true).unwrap();
+    assert_eq!(run.said(), ["0", "2"]);
+}
+
+#[test]
+fn what_a_guest_answered_itself_stays_open_to_it() {
+    let body = "(drop (call $proxy_send_local_response #403 '' '' '' #-1)) (return #0)";
+    let mut run = Guest::new("request_headers", body)
+        .hook("response_headers", "(call $say (call $proxy_get_header_map_value #0 ':path' #16 #20)) (call $out)")
+        .start();
+    let id = run.open(FakeStream::get("/asked"));
+    run.request_headers(id);
+    run.response_headers(id);
+    assert_eq!(run.said(), ["0", "/asked"]);
+}
+
+#[test]
 fn done_counts_only_from_a_root_that_was_asked_to_finish() {
     assert_eq!(in_request("(call $say (call $proxy_done))"), ["1"]);
     let mut run = Guest::new("done", "(return #0)").hook("tick", "(call $say (call $proxy_done))").start();

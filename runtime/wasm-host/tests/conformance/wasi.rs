@@ -103,6 +103,20 @@ fn there_are_no_files_and_nothing_to_wait_for() {
 }
 
 #[test]
+fn what_standard_libraries_import_without_using_it_is_linked() {
+    let said = in_tick(
+        "(call $say (call $fd_filestat_get #1 #24)) (call $say (call $fd_fdstat_set_flags #1 #0))
+         (i32.store #24 #9) (call $say (call $fd_tell #2 #24)) (call $word) (call $say (call $fd_tell #3 #24))
+         (call $say (call $clock_res_get #1 #24)) (call $word) (call $say (call $clock_res_get #2 #24))
+         (i32.store #24 #9) (call $say (call $fd_readdir #3 #0 #0 (i64.const 0) #24)) (call $word)
+         (call $say (call $fd_renumber #1 #2)) (call $say (call $fd_renumber #1 #3))
+         (call $say (call $sock_recv #3 #0 #0 #0 #24 #-1))
+         (call $say (call $envoy_resolve_dns 'name' #24))",
+    );
+    assert_eq!(said, ["8", "52", "0", "0", "8", "0", "1", "58", "20", "0", "58", "8", "21", "12"]);
+}
+
+#[test]
 fn proc_exit_is_logged_and_ignored() {
     assert_eq!(in_tick("(call $proc_exit #3) (call $say #1)"), ["proc_exit(3)", "1"]);
 }

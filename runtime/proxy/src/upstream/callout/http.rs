@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Version};
 use http_body_util::{BodyExt, Limited};
@@ -22,18 +22,21 @@ use crate::worker::Worker;
 /// Bytes of an answer's body: what a guest with the default memory can take.
 const MAX_BODY: usize = 4 << 20;
 
-/// Sends a callout. A timeout is a 504 and a failure a 503, both with text; an answer that is too large is an error.
+/// Whether a callout can be sent at all: no tunnel, and names that are tokens.
+pub fn is_sendable(call: &Callout) -> bool {
+    call.headers.iter().all(|(name, value)| match name.as_slice() {
+        b":method" => Method::from_bytes(value).is_ok_and(|method| method != Method::CONNECT),
+        name => name.starts_with(b":") || HeaderName::from_bytes(name).is_ok(),
+    })
+}
+
+/// Sends a callout. What goes wrong is an answer that says so; one that is cut or too large is an error.
 pub async fn send(worker: &Worker, call: Callout) -> Result<CalloutAnswer, String> {
     let limit = call.timeout.unwrap_or(MAX_TIME).min(MAX_TIME);
     match tokio::time::timeout(limit, exchange(worker, call, limit)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(Failure::ResponseTimeout | Failure::ConnectTimeout)) | Err(_) => {
-            Ok(made("504", "upstream request timeout"))
-        }
-        Ok(Err(failure)) => {
-            let text = "upstream connect error or disconnect/reset before headers";
-            Ok(made("503", &format!("{text}: {failure:?}")))
-        }
+        Ok(Err(failure)) => Ok(failed(failure)),
+        Err(_) => Ok(failed(Failure::ResponseTimeout)),
     }
 }
 
@@ -71,8 +74,8 @@ fn build(call: Callout, target: &Target) -> Result<Request<RequestBody>, Failure
         match name.as_slice() {
             b":method" => method = Method::from_bytes(value).map_err(|_| Failure::FilterBrokeRequest)?,
             b":path" => path = PathAndQuery::try_from(value.as_slice()).ok(),
-            b":authority" => authority = HeaderValue::from_bytes(value).ok(),
-            name if name.starts_with(b":") || is_framing(name) || name == b"host" => {}
+            b":authority" | b"host" => authority = authority.or_else(|| HeaderValue::from_bytes(value).ok()),
+            name if name.starts_with(b":") || is_framing(name) => {}
             name => append(&mut headers, name, value),
         }
     }
@@ -83,6 +86,23 @@ fn build(call: Callout, target: &Target) -> Result<Request<RequestBody>, Failure
     *request.headers_mut() = headers;
     address_request(&mut request, &path, &authority, target, false, false)?;
     Ok(request)
+}
+
+/// The status and the text of Envoy's router.
+fn failed(failure: Failure) -> CalloutAnswer {
+    let reason = match failure {
+        Failure::ResponseTimeout | Failure::RouteTimeout => return made("504", "upstream request timeout"),
+        Failure::NoEndpoint => return made("503", "no healthy upstream"),
+        Failure::ConnectFailure => "remote connection failure",
+        Failure::ConnectTimeout => "connection timeout",
+        Failure::Overflow => "overflow",
+        Failure::UpstreamReset => "remote reset",
+        Failure::UpstreamProtocol => "protocol error",
+        Failure::FilterBrokeRequest => "local reset",
+        _ => "connection termination",
+    };
+    let status = if failure == Failure::UpstreamProtocol { "502" } else { "503" };
+    made(status, &format!("upstream connect error or disconnect/reset before headers. reset reason: {reason}"))
 }
 
 /// An answer without an upstream, as Envoy makes it: three headers and a text.
