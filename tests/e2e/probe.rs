@@ -103,6 +103,24 @@ fn a_reply_a_reset_or_a_resume_at_any_moment_leaves_the_proxy_whole() {
 }
 
 #[test]
+fn an_exchange_that_a_filter_reset_says_so() {
+    let script = Script::default()
+        .on("request_headers", "proxy_close_stream 0")
+        .on("log", "proxy_get_property 'response\\0code_details' out")
+        .on("log", "proxy_get_property 'response\\0flags' out");
+    let origin = origin();
+    let sidegate = start(std::slice::from_ref(&script), &origin);
+    let mut client = Client::connect(sidegate.address("paa")).unwrap();
+    client.send(&Request::get("/")).unwrap_err();
+    let last = format!("probe {:08x}", script.len() - 1);
+    assert!(sidegate.log().line_with(&last, PATIENCE).is_some());
+    let reports: Vec<Report> = sidegate.log().lines().iter().filter_map(|line| Report::read(line)).collect();
+    let text = |at: usize| reports.iter().find(|report| report.step == at).map(Report::text);
+    assert_eq!(text(1), Some("wasm_close_stream".into()));
+    assert_eq!(text(2), Some("\0".repeat(8)), "no flag: nobody failed");
+}
+
+#[test]
 fn a_body_that_waits_for_a_callout_may_be_changed_by_the_callouts_hook() {
     let changed = |map: &str, side: &str, direction: u32| {
         Script::default()

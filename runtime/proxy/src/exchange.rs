@@ -396,7 +396,7 @@ impl Exchange {
         let status = self.worker.with_env(|env| {
             let view = env.view(self.key)?;
             view.facts.duration = Some(duration);
-            if !complete && view.facts.flags.is_empty() {
+            if !complete && view.facts.flags.is_empty() && !view.asked.close {
                 view.facts.flags.insert(Flags::DOWNSTREAM_TERMINATION);
             }
             view.response.as_ref().and_then(|head| head.status)

@@ -36,6 +36,7 @@ impl Exchange {
         self.worker.with_env(|env| {
             if let Some(view) = env.view(self.key) {
                 view.asked.close = true;
+                view.facts.flags.insert(Flags::LOCAL_RESET);
                 view.asked.wake();
             }
         });

@@ -285,6 +285,7 @@ impl Stream for View {
 
     fn close(&mut self) {
         self.asked.close = true;
+        self.facts.details = Cow::Borrowed("wasm_close_stream");
         self.asked.wake();
     }
 
