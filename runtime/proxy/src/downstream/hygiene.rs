@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 
 use crate::exchange::head::RequestHead;
+use crate::exchange::head::joined::{self, Part};
 use crate::exchange::hop;
 use crate::exchange::peer::Introduction;
 use crate::snapshot::PathNormalization;
@@ -77,6 +78,7 @@ pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refu
     }
     check_expectation(&mut headers)?;
     let introduction = strip_claims(&mut headers, rules.trusted_proxies);
+    joined::join(&mut headers, Part::Request);
     let scheme = HeaderValue::from_static("http");
     let head = RequestHead {
         method: Some(method),

@@ -1,5 +1,7 @@
-//! Heads of messages as the exchange keeps them: one header map, which filters edit in place (`map`).
+//! Heads of messages as the exchange keeps them: one header map, which filters edit in place (`map`), with one
+//! entry of each standard field (`joined`).
 
+pub mod joined;
 mod map;
 
 use std::borrow::Cow;
@@ -8,6 +10,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use sidegate_matching::RequestView;
+
+use self::joined::Part;
 
 /// A request's head after hygiene: one authority, one path, no hop-by-hop fields.
 #[derive(Clone, Debug)]
@@ -45,6 +49,14 @@ pub struct Trailers {
     pub length_hidden: bool,
     pub poisoned: bool,
     pub written: usize,
+}
+
+impl Trailers {
+    /// Trailers as they came.
+    pub fn received(mut fields: HeaderMap) -> Self {
+        joined::join(&mut fields, Part::Trailers);
+        Self { fields, ..Self::default() }
+    }
 }
 
 impl ResponseHead {

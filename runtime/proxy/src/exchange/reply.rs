@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use sidegate_wasm_host::LocalReply;
 
+use super::head::joined::{self, Part};
 use super::head::{ResponseHead, is_framing};
 use crate::telemetry::flags::Flags;
 
@@ -122,6 +123,7 @@ impl Reply {
                 _ => poisoned = true,
             }
         }
+        joined::join(&mut headers, Part::Response);
         if poisoned {
             return Self::failure(Failure::FilterBrokeResponse, grpc);
         }

@@ -17,6 +17,7 @@ use super::bodies::ResponseBody;
 use super::body::Pump;
 use super::chain::Step;
 use super::head::ResponseHead;
+use super::head::joined::{self, Part};
 use super::hop;
 use super::peer::Introduction;
 use super::reply::{Failure, Reply};
@@ -80,6 +81,7 @@ impl Exchange {
         let (mut parts, body) = response.into_parts();
         // A response that nominates fields badly is still a response: what can be stripped is.
         let _ = hop::strip(&mut parts.headers);
+        joined::join(&mut parts.headers, Part::Response);
         // HEAD and 304 may tell the length of what they do not carry, 204 may not.
         if parts.status == StatusCode::NO_CONTENT {
             parts.headers.remove(header::CONTENT_LENGTH);

@@ -6,6 +6,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use sidegate_wasm_host::Headers;
 
+use super::joined::{self, Part};
 use super::{RequestHead, ResponseHead, Trailers, is_framing};
 
 /// Fields of one head after filters added theirs; a head that grows beyond it ends the exchange.
@@ -48,6 +49,8 @@ impl Field {
 
 /// The fields of a head that have a place of their own.
 trait Pseudo {
+    /// Whose standard fields this head has one entry of.
+    const PART: Part;
     fn fields(&self) -> &HeaderMap;
     fn fields_mut(&mut self) -> &mut HeaderMap;
     fn poison(&mut self);
@@ -98,6 +101,7 @@ macro_rules! kept_in {
 }
 
 impl Pseudo for RequestHead {
+    const PART: Part = Part::Request;
     kept_in!(headers);
     fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         if let Some(authority) = &self.authority {
@@ -147,6 +151,7 @@ impl Pseudo for RequestHead {
 }
 
 impl Pseudo for ResponseHead {
+    const PART: Part = Part::Response;
     kept_in!(headers);
     fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         if let Some(status) = &self.status {
@@ -168,6 +173,7 @@ impl Pseudo for ResponseHead {
 }
 
 impl Pseudo for Trailers {
+    const PART: Part = Part::Trailers;
     kept_in!(fields);
     fn pseudo(&self, _each: &mut dyn FnMut(&[u8], &[u8])) {}
     fn pseudo_value(&self, name: &[u8]) -> Option<Option<&[u8]>> {
@@ -216,6 +222,12 @@ macro_rules! headers_of {
             }
 
             fn add(&mut self, name: &[u8], value: &[u8]) {
+                let keeps_one = |_: &&[u8]| self.pseudo_value(name).is_some() || Self::PART.keeps_one(name);
+                if let Some(before) = self.first(name).filter(keeps_one) {
+                    // All of the list counts as written: a filter could else have much copied by small additions.
+                    let list = joined::appended(before.to_vec(), value);
+                    return self.replace(name, &list);
+                }
                 if !self.has_room(name.len() + value.len()) || self.set_pseudo(name, Some(value)) {
                     return;
                 }
@@ -369,7 +381,24 @@ mod tests {
         assert_eq!(head.first(b"SET-COOKIE"), Some(&b"a=1"[..]));
         head.replace(b"set-cookie", b"c");
         assert_eq!(head.count(), 2);
+        head.add(b"Vary", b"a");
+        head.add(b"vary", b"b");
+        assert_eq!((head.first(b"vary"), head.count()), (Some(&b"a,b"[..]), 3));
+        head.add(b":status", b"200");
+        assert_eq!(head.status, None, "200,200 is no status");
         head.replace(b":status", b"100");
         assert_eq!(head.status, None, "100 cannot answer");
+        let mut head = request();
+        head.add(b":path", b"/x");
+        head.add(b"Host", b"b.test");
+        head.replace_all(&[(b":path", b"/a"), (b":authority", b"a"), (b":path", b"/b"), (b"host", b"b")]);
+        assert_eq!((head.first(b":path"), head.first(b":authority")), (Some(&b"/a,/b"[..]), Some(&b"a,b"[..])));
+    }
+
+    #[test]
+    fn lists_that_grow_count_whole() {
+        let mut head = request();
+        (0..2000).for_each(|_| head.add(b"via", b"v"));
+        assert!(head.poisoned && head.headers.get("via").unwrap().len() < 2100, "2000 additions copy 4 MB");
     }
 }
