@@ -9,6 +9,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 
 use crate::exchange::head::RequestHead;
+use crate::exchange::head::edits::Edits;
 use crate::exchange::head::joined::{self, Part};
 use crate::exchange::hop;
 use crate::exchange::peer::Introduction;
@@ -82,13 +83,11 @@ pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refu
     let scheme = HeaderValue::from_static("http");
     let head = RequestHead {
         method: Some(method),
-        scheme,
+        scheme: Some(scheme),
         authority: Some(authority),
         path: Some(path),
         headers,
-        length_hidden: false,
-        poisoned: false,
-        written: 0,
+        edits: Edits::default(),
     };
     Ok(Admitted { head, upgrade: hop.websocket && rules.websocket, trailers: hop.trailers, introduction })
 }

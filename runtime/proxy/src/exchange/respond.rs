@@ -242,7 +242,7 @@ impl Exchange {
             let view = env.view(self.key)?;
             rate = view.steering.response_rate;
             let head = view.response.as_mut()?;
-            if head.length_hidden && self.head_request {
+            if head.edits.length_hidden && self.head_request {
                 // A filter that rewrites the body of GET: its length is not known here.
                 head.headers.remove(header::CONTENT_LENGTH);
             }

@@ -13,7 +13,7 @@ pub enum Part {
 }
 
 /// Fields of requests. `cookie` is not among them: its crumbs have a separator of their own.
-const REQUEST: [&str; 50] = [
+const REQUEST: [&str; 51] = [
     "accept",
     "accept-encoding",
     "access-control-request-headers",
@@ -56,6 +56,7 @@ const REQUEST: [&str; 50] = [
     "x-envoy-retry-on",
     "x-envoy-upstream-alt-stat-name",
     "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-upstream-rq-timeout-ms",
     "x-envoy-upstream-stream-duration-ms",
     "x-forwarded-client-cert",
@@ -67,7 +68,7 @@ const REQUEST: [&str; 50] = [
 ];
 
 /// Fields of responses. `set-cookie` is not among them: no reader could take a list of cookies apart again.
-const RESPONSE: [&str; 22] = [
+const RESPONSE: [&str; 27] = [
     "access-control-allow-origin",
     "access-control-expose-headers",
     "access-control-max-age",
@@ -88,6 +89,11 @@ const RESPONSE: [&str; 22] = [
     "via",
     "x-envoy-attempt-count",
     "x-envoy-decorator-operation",
+    "x-envoy-degraded",
+    "x-envoy-immediate-health-check-fail",
+    "x-envoy-ratelimited",
+    "x-envoy-upstream-canary",
+    "x-envoy-upstream-healthchecked-cluster",
     "x-envoy-upstream-service-time",
     "x-request-id",
 ];
