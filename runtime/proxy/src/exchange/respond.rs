@@ -277,8 +277,12 @@ impl Exchange {
             },
             (None, Source::Full(bytes)) => full(self, bytes),
             (None, Source::Empty) => {
-                if let Some(in_flight) = in_flight {
-                    in_flight.complete();
+                match in_flight {
+                    Some(in_flight) => in_flight.complete(),
+                    None if self.grpc || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => {}
+                    None => {
+                        headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+                    }
                 }
                 full(self, Bytes::new())
             }

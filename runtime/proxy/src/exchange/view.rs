@@ -273,7 +273,7 @@ impl Stream for View {
     }
 
     fn local_reply(&mut self, reply: LocalReply) {
-        if self.asked.reply.is_none() {
+        if reply.replaces || self.asked.reply.is_none() {
             self.asked.reply = Some(reply);
         }
         self.asked.wake();
