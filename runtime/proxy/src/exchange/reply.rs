@@ -162,11 +162,11 @@ impl Reply {
         }
         let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let body = if bodiless { Bytes::new() } else { body };
-        if !body.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        }
-        // That there is nothing is said as the head leaves: response hooks do not see it, as in Envoy.
-        if !body.is_empty() {
+        if body.is_empty() {
+            // Nothing has no type. That its length is 0 is said as the head leaves: response hooks do not see it.
+            headers.remove(header::CONTENT_TYPE);
+        } else {
+            headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain"));
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         Self { head: ResponseHead::new(status, headers), body, flags, details, failure: None }
@@ -230,7 +230,7 @@ mod tests {
             assert_eq!(filter(status, &[], "", false).head.status, Some(StatusCode::BAD_GATEWAY), "{status}");
         }
         assert_eq!(filter(200, &[("x", "a\r\nb")], "", false).head.status, Some(StatusCode::BAD_GATEWAY));
-        let nothing = filter(403, &[("", "ignored")], "", false);
+        let nothing = filter(403, &[("", "ignored"), ("content-type", "text/html")], "", false);
         assert!(nothing.head.headers.is_empty() && nothing.details.is_empty());
         let empty = filter(204, &[], "body", false);
         assert!(empty.body.is_empty() && !empty.head.headers.contains_key("content-length"));
