@@ -75,6 +75,8 @@ fn only_a_good_token_of_the_right_client_passes() {
     }
     let answer = sidegate.send(&with_token("/bob", "bob"));
     assert_eq!(challenge(&answer), (403, Some("Bearer error=\"insufficient_scope\"")));
+    let second = with_token("/two", "HS256").with_header("authorization", "Bearer bad");
+    assert_eq!(sidegate.send(&second).status, 401, "a good token does not cover for another");
     assert_eq!(origin.request_count(), 0);
     assert_eq!(challenge(&sidegate.send(&with_token("/good", "HS256"))), (200, None));
     assert_eq!(origin.requests()[0].header("authorization"), None, "the token goes no further");

@@ -51,6 +51,7 @@ mod rate_limit_service;
 mod rate_limits;
 mod recovery;
 mod reload;
+mod repeated;
 mod retries;
 mod revocation;
 mod rollout;

@@ -154,3 +154,53 @@ fn open_contexts_are_counted_for_each_plugin() {
     assert_eq!(client.read_response().unwrap().status, 200);
     sidegate.metric("sidegate_plugin_contexts", &[("plugin", "paa")], |open| open == 0.0);
 }
+
+#[test]
+fn a_head_that_a_filter_broke_goes_nowhere() {
+    let set = |name: &str, value: &str| {
+        let call = format!("proxy_replace_header_map_value 0 '{name}' '{value}'");
+        Script::default().on("request_headers", &call)
+    };
+    let cases = [
+        (set(":Method", "CONNECT"), 503),
+        (set(":method", "get it"), 503),
+        (set(":PATH", "*"), 404),
+        (set(":path", "relative"), 404),
+        (set("x y", "v"), 503),
+        (Script::default().on("request_headers", "proxy_add_header_map_value 0 ':other' 'v'"), 503),
+    ];
+    let origin = origin();
+    let sidegate = start(&cases.each_ref().map(|(script, _)| script.clone()), &origin);
+    for (index, (script, status)) in cases.iter().enumerate() {
+        let answer = Client::get_once(sidegate.address(&name(index)), "/").unwrap();
+        assert_eq!(answer.status, *status, "{}", script.text(0));
+    }
+    assert_eq!(origin.request_count(), 0);
+}
+
+#[test]
+fn replies_say_what_their_filters_said() {
+    let empty = "proxy_send_local_response 401 '' '' '' -1";
+    let seen = "proxy_get_header_map_value 2 'content-length' out";
+    let grpc = "proxy_send_local_response 403 '' '' [grpc-status=3|grpc-message=mine] 17";
+    let reply = |status: u16| format!("proxy_send_local_response {status} '' '' '' -1");
+    let called = Script::default().on("request_headers", SEND).returns("request_headers", 1);
+    let called = called.on("http_call_response", "switch").on("http_call_response", &reply(403));
+    let scripts = [
+        Script::default().on("request_headers", empty).on("response_headers", seen),
+        Script::default().on("request_headers", grpc),
+        called.on("http_call_response", &reply(418)),
+    ];
+    let origin = origin();
+    let sidegate = start(&scripts, &origin);
+    let send = |index: usize, request: &Request| {
+        Client::connect(sidegate.address(&name(index))).unwrap().send(request).unwrap()
+    };
+    let answer = send(0, &Request::get("/"));
+    assert_eq!((answer.status, answer.header("content-length")), (401, Some("0")));
+    let line = sidegate.log().line_with("probe 00000001", PATIENCE).unwrap();
+    assert_eq!(Report::read(&line).map(|report| report.status), Some(1), "hooks see no length of nothing");
+    let answer = send(1, &Request::get("/").with_header("content-type", "application/grpc"));
+    assert_eq!((answer.header("grpc-status"), answer.header("grpc-message")), (Some("3"), Some("mine")));
+    assert_eq!(send(2, &Request::get("/")).status, 418, "the last of two in a callout's hook");
+}

@@ -13,6 +13,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(loud());
     cases.extend(returned());
     cases.extend(replies());
+    cases.extend(heads());
     cases.extend(callouts());
     cases.push(properties());
     cases.extend(standard::all());
@@ -110,6 +111,37 @@ fn returned() -> Vec<Case> {
             case(&format!("{side}_body_end"), value);
         }
     }
+    cases
+}
+
+/// Fields that come twice, pseudo headers in odd spellings, and what cannot be sent.
+fn heads() -> Vec<Case> {
+    let names = ["authorization", "accept", "via", "cookie", "x-a"];
+    let twice = names.iter().fold(get("/x"), |request, name| request.with(name, "1").with(name, "2"));
+    let reads = |script: Script, phase: &str, map: u8, name: &str| {
+        script.on(phase, &format!("proxy_get_header_map_value {map} '{name}' out"))
+    };
+    let read = names.iter().fold(Script::default(), |script, name| reads(script, "request_headers", 0, name));
+    let added = ["vary", "location", "set-cookie", "x-a"].iter().fold(Script::default(), |script, name| {
+        let add = |value: u8| format!("proxy_add_header_map_value 2 '{name}' '{value}'");
+        reads(script.on("response_headers", &add(1)).on("response_headers", &add(2)), "response_headers", 2, name)
+    });
+    let mut cases = vec![
+        Case::probe("a client repeats fields", read, vec![twice]),
+        Case::probe("a filter adds fields twice", added, vec![get("/x")]),
+    ];
+    for (name, value) in [(":PATH", "/y"), (":Method", "CONNECT"), (":path", "*"), (":path", "relative"), ("x y", "v")]
+    {
+        let script =
+            Script::default().on("request_headers", &format!("proxy_replace_header_map_value 0 '{name}' '{value}'"));
+        let script = reads(script, "request_headers", 0, &name.to_lowercase());
+        cases.push(Case::probe(format!("writes {name} {value}"), script, vec![get("/x")]));
+    }
+    let removed = Script::default().on("request_headers", "proxy_remove_header_map_value 0 ':scheme'");
+    cases.push(Case::probe("removes :scheme", reads(removed, "request_headers", 0, ":scheme"), vec![get("/x")]));
+    let own = Script::default()
+        .on("request_headers", "proxy_send_local_response 403 '' '' [grpc-status=3|grpc-message=mine] 17");
+    cases.push(Case::probe("its own gRPC status", own, vec![get("/x").with("content-type", "application/grpc")]));
     cases
 }
 

@@ -145,6 +145,9 @@ pub struct LocalReply {
     pub body: Vec<u8>,
     /// Outside 0 to 16: derived from `status`.
     pub grpc_status: i32,
+    /// Stands in the place of an earlier one of the same hook. So it is in hooks of the root context; of a stream's own
+    /// hook the first counts.
+    pub replaces: bool,
 }
 
 /// An HTTP request that a guest wants sent.

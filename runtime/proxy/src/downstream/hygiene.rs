@@ -9,6 +9,8 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode, Version};
 
 use crate::exchange::head::RequestHead;
+use crate::exchange::head::edits::Edits;
+use crate::exchange::head::joined::{self, Part};
 use crate::exchange::hop;
 use crate::exchange::peer::Introduction;
 use crate::snapshot::PathNormalization;
@@ -77,16 +79,15 @@ pub fn admit(parts: http::request::Parts, rules: Rules) -> Result<Admitted, Refu
     }
     check_expectation(&mut headers)?;
     let introduction = strip_claims(&mut headers, rules.trusted_proxies);
+    joined::join(&mut headers, Part::Request);
     let scheme = HeaderValue::from_static("http");
     let head = RequestHead {
         method: Some(method),
-        scheme,
+        scheme: Some(scheme),
         authority: Some(authority),
         path: Some(path),
         headers,
-        length_hidden: false,
-        poisoned: false,
-        written: 0,
+        edits: Edits::default(),
     };
     Ok(Admitted { head, upgrade: hop.websocket && rules.websocket, trailers: hop.trailers, introduction })
 }

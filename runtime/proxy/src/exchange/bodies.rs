@@ -13,6 +13,7 @@ use sidegate_wasm_host::abi::Direction;
 use tokio::time::{Instant, Sleep};
 
 use super::body::{Pump, note_trailers};
+use super::head::Trailers;
 use super::mirror::Feed;
 use super::occupancy::Busy;
 use super::pace::Pace;
@@ -173,7 +174,9 @@ impl Kind {
                 *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Self::Direct(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Peer),
+            Self::Direct(incoming) => {
+                Pin::new(incoming).poll_frame(cx).map_ok(with_joined_trailers).map_err(BodyError::Peer)
+            }
             Self::Pumped(pump) => Pin::new(&mut **pump).poll_frame(cx),
         }
     }
@@ -191,6 +194,10 @@ impl Kind {
     fn is_whole(&self) -> bool {
         matches!(self, Self::Direct(incoming) if incoming.is_end_stream())
     }
+}
+
+fn with_joined_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    frame.into_trailers().map_or_else(|data| data, |fields| Frame::trailers(Trailers::received(fields).fields))
 }
 
 impl ResponseBody {

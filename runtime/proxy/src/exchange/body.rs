@@ -178,7 +178,7 @@ impl Pump {
             Err(frame) => {
                 self.source_ended = true;
                 let fields = frame.into_trailers().unwrap_or_default();
-                self.exchange.set_trailers(self.direction, Some(Trailers { fields, ..Trailers::default() }));
+                self.exchange.set_trailers(self.direction, Some(Trailers::received(fields)));
                 Item::Trailers
             }
         };
@@ -407,5 +407,5 @@ impl Pump {
 
 /// The trailers of a message that passes without hooks.
 pub fn note_trailers(exchange: &Exchange, direction: Direction, fields: &HeaderMap) {
-    exchange.set_trailers(direction, Some(Trailers { fields: fields.clone(), ..Trailers::default() }));
+    exchange.set_trailers(direction, Some(Trailers::received(fields.clone())));
 }

@@ -375,12 +375,12 @@ impl Chain {
 /// Forgets what was written before, so that only what is written anew can end the exchange again.
 fn cleanse(view: &mut View) {
     view.overflown = false;
-    view.request.poisoned = false;
+    view.request.edits.forgive();
     if let Some(head) = &mut view.response {
-        head.poisoned = false;
+        head.edits.forgive();
     }
     for trailers in [&mut view.request_trailers, &mut view.response_trailers].into_iter().flatten() {
-        trailers.poisoned = false;
+        trailers.edits.forgive();
     }
 }
 

@@ -1,6 +1,10 @@
-//! Heads of messages as the exchange keeps them: one header map, which filters edit in place (`map`).
+//! Heads of messages as the exchange keeps them: one header map, which filters edit in place (`map`, `edits`),
+//! with pseudo headers in front (`pseudo`) and one entry of each standard field (`joined`).
 
+pub mod edits;
+pub mod joined;
 mod map;
+pub mod pseudo;
 
 use std::borrow::Cow;
 
@@ -9,22 +13,21 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use sidegate_matching::RequestView;
 
+use self::edits::Edits;
+use self::joined::Part;
+
 /// A request's head after hygiene: one authority, one path, no hop-by-hop fields.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     /// `None` once a filter has removed or broken it.
     pub method: Option<Method>,
-    pub scheme: HeaderValue,
+    /// `None` once a filter has removed it: it goes nowhere.
+    pub scheme: Option<HeaderValue>,
     /// In place of the `host` header.
     pub authority: Option<HeaderValue>,
     pub path: Option<PathAndQuery>,
     pub headers: HeaderMap,
-    /// A filter removed `content-length`: filters no longer see it. The message keeps it, or gets its own.
-    pub length_hidden: bool,
-    /// A filter wrote CR, LF or NUL, or too much: the exchange must end.
-    pub poisoned: bool,
-    /// Bytes that filters wrote so far.
-    pub written: usize,
+    pub edits: Edits,
 }
 
 /// A response's head.
@@ -33,23 +36,27 @@ pub struct ResponseHead {
     /// `None` once a filter has removed or broken it.
     pub status: Option<StatusCode>,
     pub headers: HeaderMap,
-    pub length_hidden: bool,
-    pub poisoned: bool,
-    pub written: usize,
+    pub edits: Edits,
 }
 
 /// Trailers of either message.
 #[derive(Clone, Debug, Default)]
 pub struct Trailers {
     pub fields: HeaderMap,
-    pub length_hidden: bool,
-    pub poisoned: bool,
-    pub written: usize,
+    pub edits: Edits,
+}
+
+impl Trailers {
+    /// Trailers as they came.
+    pub fn received(mut fields: HeaderMap) -> Self {
+        joined::join(&mut fields, Part::Trailers);
+        Self { fields, ..Self::default() }
+    }
 }
 
 impl ResponseHead {
     pub fn new(status: StatusCode, headers: HeaderMap) -> Self {
-        Self { status: Some(status), headers, length_hidden: false, poisoned: false, written: 0 }
+        Self { status: Some(status), headers, edits: Edits::default() }
     }
 }
 
@@ -78,7 +85,7 @@ impl RequestView for RequestHead {
         self.method.as_ref().map_or("", Method::as_str)
     }
     fn scheme(&self) -> &str {
-        self.scheme.to_str().unwrap_or_default()
+        self.scheme.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
     fn authority(&self) -> &str {
         self.authority.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default()

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::Request;
+use http::{Method, Request};
 
 use super::bodies::{RequestBody, Stall};
 use super::body::Pump;
@@ -47,9 +47,10 @@ impl Exchange {
             let Env { views, peers, rng, .. } = env;
             let view = views.get_mut(self.key as usize).ok_or(Failure::NoRoute)?;
             let head = &view.request;
-            let (Some(method), Some(path), Some(authority)) = (&head.method, &head.path, &head.authority) else {
-                return Err(Failure::NoRoute);
-            };
+            let (Some(path), Some(authority)) = (&head.path, &head.authority) else { return Err(Failure::NoRoute) };
+            // CONNECT would make a tunnel of what is a request.
+            let method = head.method.as_ref().filter(|method| *method != Method::CONNECT);
+            let method = method.ok_or(Failure::FilterBrokeRequest)?;
             let mut request = Request::new(body);
             *request.method_mut() = method.clone();
             *request.headers_mut() = head.headers.clone();

@@ -160,7 +160,7 @@ fn response(view: &View, name: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
     let status = head.and_then(|head| head.status);
     match name {
         b"code" => status.map_or(Status::NotFound, |status| integer(status.as_u16().into(), out)),
-        b"code_details" if facts.details.is_empty() => Status::NotFound,
+        b"code_details" if facts.details.is_empty() && head.is_none() => Status::NotFound,
         b"code_details" => text(&facts.details, out),
         b"flags" => integer(facts.flags.bits(), out),
         b"size" => integer(facts.response_bytes, out),

@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use sidegate_wasm_host::LocalReply;
 
+use super::head::joined::{self, Part};
 use super::head::{ResponseHead, is_framing};
 use crate::telemetry::flags::Flags;
 
@@ -114,7 +115,7 @@ impl Reply {
         let mut headers = HeaderMap::new();
         let mut poisoned = false;
         for (name, value) in &reply.headers {
-            if name.starts_with(b":") || is_framing(name) {
+            if name.is_empty() || name.starts_with(b":") || is_framing(name) {
                 continue;
             }
             match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
@@ -122,15 +123,12 @@ impl Reply {
                 _ => poisoned = true,
             }
         }
+        joined::join(&mut headers, Part::Response);
         if poisoned {
             return Self::failure(Failure::FilterBrokeResponse, grpc);
         }
         let grpc_status = (0..=16).contains(&reply.grpc_status).then_some(reply.grpc_status.unsigned_abs());
-        let details = match reply.details {
-            details if details.is_empty() => "wasm_local_reply".into(),
-            details => details.into(),
-        };
-        Self::build(status, headers, Bytes::from(reply.body), details, grpc_status, grpc, Flags::default())
+        Self::build(status, headers, Bytes::from(reply.body), reply.details.into(), grpc_status, grpc, Flags::default())
     }
 
     fn build(
@@ -143,9 +141,12 @@ impl Reply {
         flags: Flags,
     ) -> Self {
         if grpc {
-            let code = grpc_status.unwrap_or_else(|| grpc_status_of(status.as_u16()));
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-            headers.insert("grpc-status", HeaderValue::from(code));
+            // What the filter's own headers say stands before its number, and that before its status.
+            if headers.get("grpc-status").is_none_or(HeaderValue::is_empty) {
+                let code = grpc_status.unwrap_or_else(|| grpc_status_of(status.as_u16()));
+                headers.insert("grpc-status", HeaderValue::from(code));
+            }
             if let Ok(message) = HeaderValue::from_str(&percent_encode(&body))
                 && !body.is_empty()
             {
@@ -161,10 +162,11 @@ impl Reply {
         }
         let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let body = if bodiless { Bytes::new() } else { body };
-        if !body.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        }
-        if !bodiless {
+        if body.is_empty() {
+            // Nothing has no type. That its length is 0 is said as the head leaves: response hooks do not see it.
+            headers.remove(header::CONTENT_TYPE);
+        } else {
+            headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain"));
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         Self { head: ResponseHead::new(status, headers), body, flags, details, failure: None }
@@ -228,6 +230,8 @@ mod tests {
             assert_eq!(filter(status, &[], "", false).head.status, Some(StatusCode::BAD_GATEWAY), "{status}");
         }
         assert_eq!(filter(200, &[("x", "a\r\nb")], "", false).head.status, Some(StatusCode::BAD_GATEWAY));
+        let nothing = filter(403, &[("", "ignored"), ("content-type", "text/html")], "", false);
+        assert!(nothing.head.headers.is_empty() && nothing.details.is_empty());
         let empty = filter(204, &[], "body", false);
         assert!(empty.body.is_empty() && !empty.head.headers.contains_key("content-length"));
     }
@@ -239,5 +243,8 @@ mod tests {
         assert_eq!(reply.head.headers.get("grpc-status").unwrap(), "7");
         assert_eq!(reply.head.headers.get("grpc-message").unwrap(), "100%25 no");
         assert!(reply.body.is_empty());
+        let own = filter(200, &[("grpc-status", "3"), ("grpc-message", "mine")], "", true);
+        assert_eq!(own.head.headers.get("grpc-status").unwrap(), "3");
+        assert_eq!(own.head.headers.get("grpc-message").unwrap(), "mine");
     }
 }

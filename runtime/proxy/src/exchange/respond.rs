@@ -17,6 +17,7 @@ use super::bodies::ResponseBody;
 use super::body::Pump;
 use super::chain::Step;
 use super::head::ResponseHead;
+use super::head::joined::{self, Part};
 use super::hop;
 use super::peer::Introduction;
 use super::reply::{Failure, Reply};
@@ -80,6 +81,7 @@ impl Exchange {
         let (mut parts, body) = response.into_parts();
         // A response that nominates fields badly is still a response: what can be stripped is.
         let _ = hop::strip(&mut parts.headers);
+        joined::join(&mut parts.headers, Part::Response);
         // HEAD and 304 may tell the length of what they do not carry, 204 may not.
         if parts.status == StatusCode::NO_CONTENT {
             parts.headers.remove(header::CONTENT_LENGTH);
@@ -240,7 +242,7 @@ impl Exchange {
             let view = env.view(self.key)?;
             rate = view.steering.response_rate;
             let head = view.response.as_mut()?;
-            if head.length_hidden && self.head_request {
+            if head.edits.length_hidden && self.head_request {
                 // A filter that rewrites the body of GET: its length is not known here.
                 head.headers.remove(header::CONTENT_LENGTH);
             }
@@ -275,8 +277,12 @@ impl Exchange {
             },
             (None, Source::Full(bytes)) => full(self, bytes),
             (None, Source::Empty) => {
-                if let Some(in_flight) = in_flight {
-                    in_flight.complete();
+                match in_flight {
+                    Some(in_flight) => in_flight.complete(),
+                    None if self.grpc || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => {}
+                    None => {
+                        headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
+                    }
                 }
                 full(self, Bytes::new())
             }

@@ -12,6 +12,7 @@ use sidegate_wasm_host::{Headers, LocalReply, Open, Stream};
 use http::HeaderValue;
 
 use super::grpc_messages::Messages;
+use super::head::pseudo::Pseudo;
 use super::head::{RequestHead, ResponseHead, Trailers};
 use super::peer::Peer;
 use super::properties;
@@ -169,10 +170,10 @@ impl View {
     /// Whether a filter wrote something that would break the message, or more than it may.
     pub fn poisoned(&self) -> bool {
         self.overflown
-            || self.request.poisoned
-            || self.response.as_ref().is_some_and(|head| head.poisoned)
-            || self.request_trailers.as_ref().is_some_and(|trailers| trailers.poisoned)
-            || self.response_trailers.as_ref().is_some_and(|trailers| trailers.poisoned)
+            || self.request.is_broken()
+            || self.response.as_ref().is_some_and(ResponseHead::is_broken)
+            || self.request_trailers.as_ref().is_some_and(Trailers::is_broken)
+            || self.response_trailers.as_ref().is_some_and(Trailers::is_broken)
     }
 
     /// The body bytes that hooks of this direction see.
@@ -272,7 +273,7 @@ impl Stream for View {
     }
 
     fn local_reply(&mut self, reply: LocalReply) {
-        if self.asked.reply.is_none() {
+        if reply.replaces || self.asked.reply.is_none() {
             self.asked.reply = Some(reply);
         }
         self.asked.wake();

@@ -120,6 +120,7 @@ pub(super) fn local_response<H: Host>(
             headers: headers.into_iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect(),
             body: body.to_vec(),
             grpc_status,
+            replaces: state.contexts.acting() != state.contexts.current,
         };
         if let Some(stream) = state.host.stream(key) {
             stream.local_reply(reply);

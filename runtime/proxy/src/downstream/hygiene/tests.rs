@@ -120,6 +120,14 @@ fn limits_and_methods() {
 }
 
 #[test]
+fn two_tokens_are_one_field() {
+    let head = get(&[("authorization", "Bearer good"), ("x-a", "1"), ("authorization", "Bearer bad"), ("x-a", "2")]);
+    let headers = head.unwrap().head.headers;
+    assert_eq!(headers.get_all("authorization").iter().collect::<Vec<_>>(), ["Bearer good,Bearer bad"]);
+    assert_eq!(headers.get_all("x-a").iter().count(), 2);
+}
+
+#[test]
 fn cookie_crumbs_are_joined() {
     let request =
         Request::get("http://a.test/").version(Version::HTTP_2).header("cookie", "a=1").header("cookie", "b=2");

@@ -1,285 +1,173 @@
 //! A head as filters see it: a map with pseudo headers in front, whose framing they cannot touch, and which takes only so
 //! much.
 
-use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
-use http::uri::PathAndQuery;
-use http::{Method, StatusCode};
+use http::header::{self, Entry, HeaderName, HeaderValue};
 use sidegate_wasm_host::Headers;
 
+use super::joined;
+use super::pseudo::Pseudo;
 use super::{RequestHead, ResponseHead, Trailers, is_framing};
 
 /// Fields of one head after filters added theirs; a head that grows beyond it ends the exchange.
 const MAX_FIELDS: usize = 1000;
-
-/// Bytes of names and values that filters may write into one head, replaced ones included: Envoy's bound for a whole map.
-/// Beyond, the exchange ends.
-const MAX_WRITTEN: usize = 1 << 20;
-
-fn has_control(bytes: &[u8]) -> bool {
-    bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
-}
 
 /// A name as the map knows it; `None` for what cannot be a field name.
 fn lookup(name: &[u8]) -> Option<&str> {
     std::str::from_utf8(name).ok()
 }
 
-/// What the writing of one field needs.
-struct Field {
-    name: HeaderName,
-    value: HeaderValue,
+/// A field that can be sent.
+fn sendable(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    HeaderName::from_bytes(name).ok().zip(HeaderValue::from_bytes(value).ok())
 }
 
-impl Field {
-    /// `Err(true)` when the text would break the message, `Err(false)` when it is to be ignored.
-    fn parse(name: &[u8], value: &[u8]) -> Result<Self, bool> {
-        if has_control(name) || has_control(value) {
-            return Err(true);
+/// What filters wrote that cannot be sent, without pseudo headers that have a place of their own.
+fn misfits<P: Pseudo>(head: &P) -> impl Iterator<Item = (&[u8], &[u8])> {
+    head.edits().unsendable().filter(|(name, _)| P::pseudo(name).is_none())
+}
+
+fn count<P: Pseudo>(head: &P) -> usize {
+    let pseudo = P::NAMES.iter().filter(|name| head.pseudo_value(name).is_some()).count();
+    let hidden = head.edits().length_hidden && head.fields().contains_key(header::CONTENT_LENGTH);
+    pseudo + misfits(head).count() + head.fields().len() - usize::from(hidden)
+}
+
+fn visit<P: Pseudo>(head: &P, each: &mut dyn FnMut(&[u8], &[u8])) {
+    for name in P::NAMES {
+        if let Some(value) = head.pseudo_value(name) {
+            each(name.as_bytes(), value);
         }
-        if is_framing(name) {
-            return Err(false);
+    }
+    misfits(head).for_each(|(name, value)| each(name, value));
+    for (name, value) in head.fields() {
+        if !head.edits().length_hidden || name != header::CONTENT_LENGTH {
+            each(name.as_str().as_bytes(), value.as_bytes());
         }
-        // Anything else that cannot be a field is refused at encode time in Envoy; the exchange ends here as well.
-        let name = HeaderName::from_bytes(name).map_err(|_| true)?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| true)?;
-        Ok(Self { name, value })
     }
 }
 
-/// The fields of a head that have a place of their own.
-trait Pseudo {
-    fn fields(&self) -> &HeaderMap;
-    fn fields_mut(&mut self) -> &mut HeaderMap;
-    fn poison(&mut self);
-    /// Counts the bytes that guests write.
-    fn written(&mut self) -> &mut usize;
-    /// Whether this much may still be written; else the head is poisoned.
-    fn has_room(&mut self, bytes: usize) -> bool {
-        *self.written() = self.written().saturating_add(bytes);
-        let fits = *self.written() <= MAX_WRITTEN;
-        if !fits {
-            self.poison();
-        }
-        fits
+fn first<'h, P: Pseudo>(head: &'h P, name: &[u8]) -> Option<&'h [u8]> {
+    if let Some(name) = P::pseudo(name) {
+        return head.pseudo_value(name);
     }
-    /// Whether guests see a content length; writing `true` hides it.
-    fn length_hidden(&mut self) -> &mut bool;
-    fn is_length_hidden(&self) -> bool;
-    /// Calls `each` with every pseudo header that is present.
-    fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8]));
-    /// The value of a pseudo header; the outer `None`: the name is not one.
-    fn pseudo_value(&self, name: &[u8]) -> Option<Option<&[u8]>>;
-    /// Sets or clears a pseudo header. `false`: the name is not one.
-    fn set_pseudo(&mut self, name: &[u8], value: Option<&[u8]>) -> bool;
+    if head.edits().length_hidden && name.eq_ignore_ascii_case(b"content-length") {
+        return None;
+    }
+    let field = lookup(name).and_then(|name| head.fields().get(name));
+    field.map(HeaderValue::as_bytes).or_else(|| head.edits().find(name))
 }
 
-/// The part of [`Pseudo`] that is the same for all: where the fields are, and what is noted of them.
-macro_rules! kept_in {
-    ($map:ident) => {
-        fn fields(&self) -> &HeaderMap {
-            &self.$map
+fn add<P: Pseudo>(head: &mut P, name: &[u8], value: &[u8]) {
+    let keeps_one = |_: &&[u8]| P::pseudo(name).is_some() || P::PART.keeps_one(name);
+    if let Some(before) = first(head, name).filter(keeps_one) {
+        // All of the list counts as written: a filter could else have much copied by small additions.
+        let list = joined::appended(before.to_vec(), value);
+        return replace(head, name, &list);
+    }
+    write(head, name, value, false);
+}
+
+fn replace<P: Pseudo>(head: &mut P, name: &[u8], value: &[u8]) {
+    write(head, name, value, true);
+}
+
+/// Writes a field; `anew` in place of those of its name.
+fn write<P: Pseudo>(head: &mut P, name: &[u8], value: &[u8], anew: bool) {
+    // A field without a name is nothing that anybody could look for.
+    if name.is_empty() || !head.edits_mut().has_room(name.len() + value.len()) {
+        return;
+    }
+    if let Some(name) = P::pseudo(name) {
+        return head.set_pseudo(name, Some(value));
+    }
+    if is_framing(name) {
+        return;
+    }
+    if head.fields().len() + head.edits().unsendable().count() >= MAX_FIELDS {
+        return head.edits_mut().overflow();
+    }
+    let Some((name, value)) = sendable(name, value) else {
+        if anew {
+            remove(head, name);
         }
-        fn fields_mut(&mut self) -> &mut HeaderMap {
-            &mut self.$map
-        }
-        fn poison(&mut self) {
-            self.poisoned = true;
-        }
-        fn written(&mut self) -> &mut usize {
-            &mut self.written
-        }
-        fn length_hidden(&mut self) -> &mut bool {
-            &mut self.length_hidden
-        }
-        fn is_length_hidden(&self) -> bool {
-            self.length_hidden
-        }
+        return head.edits_mut().keep(name, value);
     };
-}
-
-impl Pseudo for RequestHead {
-    kept_in!(headers);
-    fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
-        if let Some(authority) = &self.authority {
-            each(b":authority", authority.as_bytes());
-        }
-        if let Some(path) = &self.path {
-            each(b":path", path.as_str().as_bytes());
-        }
-        if let Some(method) = &self.method {
-            each(b":method", method.as_str().as_bytes());
-        }
-        each(b":scheme", self.scheme.as_bytes());
-    }
-    fn pseudo_value(&self, name: &[u8]) -> Option<Option<&[u8]>> {
-        match name {
-            b":path" => Some(self.path.as_ref().map(|path| path.as_str().as_bytes())),
-            b":method" => Some(self.method.as_ref().map(|method| method.as_str().as_bytes())),
-            b":scheme" => Some(Some(self.scheme.as_bytes())),
-            _ if name == b":authority" || name.eq_ignore_ascii_case(b"host") => {
-                Some(self.authority.as_ref().map(HeaderValue::as_bytes))
-            }
-            _ => None,
-        }
-    }
-    fn set_pseudo(&mut self, name: &[u8], value: Option<&[u8]>) -> bool {
-        let text = value.unwrap_or_default();
-        match name {
-            b":path" => {
-                // Only origin-form and `*` can go upstream; everything else counts as missing, which is a 404.
-                let sound = text.starts_with(b"/") || text == b"*";
-                self.path = if sound { PathAndQuery::try_from(text).ok() } else { None };
-            }
-            b":method" => self.method = Method::from_bytes(text).ok(),
-            b":scheme" => {
-                if let Ok(scheme) = HeaderValue::from_bytes(text) {
-                    self.scheme = scheme;
-                }
-            }
-            _ if name == b":authority" || name.eq_ignore_ascii_case(b"host") => {
-                self.authority = value.and_then(|value| HeaderValue::from_bytes(value).ok());
-            }
-            _ => return name.starts_with(b":"),
-        }
-        self.poisoned |= has_control(text);
-        true
+    let put = if anew {
+        head.edits_mut().forget(name.as_str().as_bytes());
+        head.fields_mut().try_insert(name, value).is_ok()
+    } else {
+        head.fields_mut().try_append(name, value).is_ok()
+    };
+    if !put {
+        head.edits_mut().overflow();
     }
 }
 
-impl Pseudo for ResponseHead {
-    kept_in!(headers);
-    fn pseudo(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
-        if let Some(status) = &self.status {
-            each(b":status", status.as_str().as_bytes());
-        }
+fn remove<P: Pseudo>(head: &mut P, name: &[u8]) {
+    if let Some(name) = P::pseudo(name) {
+        return head.set_pseudo(name, None);
     }
-    fn pseudo_value(&self, name: &[u8]) -> Option<Option<&[u8]>> {
-        (name == b":status").then(|| self.status.as_ref().map(|status| status.as_str().as_bytes()))
+    if is_framing(name) {
+        head.edits_mut().length_hidden |= name.eq_ignore_ascii_case(b"content-length");
+        return;
     }
-    fn set_pseudo(&mut self, name: &[u8], value: Option<&[u8]>) -> bool {
-        if name == b":status" {
-            // Informational statuses cannot answer a request.
-            let status = value.and_then(|value| StatusCode::from_bytes(value).ok());
-            self.status = status.filter(|status| status.as_u16() >= 200);
-            return true;
-        }
-        name.starts_with(b":")
+    head.edits_mut().forget(name);
+    if let Ok(name) = HeaderName::from_bytes(name)
+        && let Entry::Occupied(entry) = head.fields_mut().entry(name)
+    {
+        entry.remove_entry_mult();
     }
 }
 
-impl Pseudo for Trailers {
-    kept_in!(fields);
-    fn pseudo(&self, _each: &mut dyn FnMut(&[u8], &[u8])) {}
-    fn pseudo_value(&self, name: &[u8]) -> Option<Option<&[u8]>> {
-        name.starts_with(b":").then_some(None)
+fn replace_all<P: Pseudo>(head: &mut P, pairs: &[(&[u8], &[u8])]) {
+    let framing = head.fields().iter().filter(|(name, _)| is_framing(name.as_str().as_bytes()));
+    let framing: Vec<_> = framing.map(|(name, value)| (name.clone(), value.clone())).collect();
+    P::NAMES.iter().for_each(|name| head.set_pseudo(name, None));
+    head.edits_mut().forget_all();
+    head.fields_mut().clear();
+    for (name, value) in framing {
+        head.fields_mut().append(name, value);
     }
-    fn set_pseudo(&mut self, name: &[u8], _value: Option<&[u8]>) -> bool {
-        name.starts_with(b":")
+    for (name, value) in pairs {
+        add(head, name, value);
     }
 }
 
-/// The map of a head: pseudo headers first, then its fields.
 macro_rules! headers_of {
     ($($head:ty),*) => {$(
         impl Headers for $head {
             fn count(&self) -> usize {
-                let mut count = self.fields().len();
-                if self.is_length_hidden() && self.fields().contains_key(header::CONTENT_LENGTH) {
-                    count -= 1;
-                }
-                self.pseudo(&mut |_, _| count += 1);
-                count
+                count(self)
             }
 
             fn byte_size(&self) -> usize {
                 let mut size = 0;
-                self.visit(&mut |name, value| size += name.len() + value.len());
+                visit(self, &mut |name, value| size += name.len() + value.len());
                 size
             }
 
             fn visit(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
-                self.pseudo(each);
-                let hidden = self.is_length_hidden();
-                for (name, value) in self.fields() {
-                    if !hidden || name != header::CONTENT_LENGTH {
-                        each(name.as_str().as_bytes(), value.as_bytes());
-                    }
-                }
+                visit(self, each);
             }
 
             fn first(&self, name: &[u8]) -> Option<&[u8]> {
-                match self.pseudo_value(name) {
-                    Some(value) => value,
-                    None if self.is_length_hidden() && name.eq_ignore_ascii_case(b"content-length") => None,
-                    None => self.fields().get(lookup(name)?).map(HeaderValue::as_bytes),
-                }
+                first(self, name)
             }
 
             fn add(&mut self, name: &[u8], value: &[u8]) {
-                if !self.has_room(name.len() + value.len()) || self.set_pseudo(name, Some(value)) {
-                    return;
-                }
-                match Field::parse(name, value) {
-                    Ok(field) => {
-                        if self.fields().len() >= MAX_FIELDS || self.fields_mut().try_append(field.name, field.value).is_err() {
-                            self.poison();
-                        }
-                    }
-                    Err(true) => self.poison(),
-                    Err(false) => {}
-                }
+                add(self, name, value);
             }
 
             fn replace(&mut self, name: &[u8], value: &[u8]) {
-                if !self.has_room(name.len() + value.len()) || self.set_pseudo(name, Some(value)) {
-                    return;
-                }
-                match Field::parse(name, value) {
-                    Ok(field) => {
-                        if self.fields().len() >= MAX_FIELDS || self.fields_mut().try_insert(field.name, field.value).is_err() {
-                            self.poison();
-                        }
-                    }
-                    Err(true) => self.poison(),
-                    Err(false) => {}
-                }
+                replace(self, name, value);
             }
 
             fn remove(&mut self, name: &[u8]) {
-                if self.set_pseudo(name, None) {
-                    return;
-                }
-                if is_framing(name) {
-                    *self.length_hidden() |= name.eq_ignore_ascii_case(b"content-length");
-                    return;
-                }
-                if let Some(name) = lookup(name)
-                    && let Ok(name) = HeaderName::from_bytes(name.as_bytes())
-                    && let Entry::Occupied(entry) = self.fields_mut().entry(name)
-                {
-                    entry.remove_entry_mult();
-                }
+                remove(self, name);
             }
 
             fn replace_all(&mut self, pairs: &[(&[u8], &[u8])]) {
-                let framing: Vec<_> = self
-                    .fields()
-                    .iter()
-                    .filter(|(name, _)| is_framing(name.as_str().as_bytes()))
-                    .map(|(name, value)| (name.clone(), value.clone()))
-                    .collect();
-                let mut names = Vec::new();
-                self.pseudo(&mut |name, _| names.push(name.to_vec()));
-                for name in names {
-                    self.set_pseudo(&name, None);
-                }
-                self.fields_mut().clear();
-                for (name, value) in framing {
-                    self.fields_mut().append(name, value);
-                }
-                for (name, value) in pairs {
-                    self.add(name, value);
-                }
+                replace_all(self, pairs);
             }
         }
     )*};
@@ -289,18 +177,21 @@ headers_of!(RequestHead, ResponseHead, Trailers);
 
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderMap;
+    use http::uri::PathAndQuery;
+    use http::{Method, StatusCode};
+
+    use super::super::edits::{Edits, MAX_WRITTEN};
     use super::*;
 
     fn request() -> RequestHead {
         RequestHead {
             method: Some(Method::GET),
-            scheme: HeaderValue::from_static("http"),
+            scheme: Some(HeaderValue::from_static("http")),
             authority: Some(HeaderValue::from_static("a.test")),
             path: Some(PathAndQuery::from_static("/p?q")),
             headers: HeaderMap::new(),
-            length_hidden: false,
-            poisoned: false,
-            written: 0,
+            edits: Edits::default(),
         }
     }
 
@@ -329,13 +220,57 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_poison() {
-        for (name, value) in [(&b"x"[..], &b"a\r\nb"[..]), (b"x\n", b"v"), (b":path", b"/\0"), (b":authority", b"a\r")]
-        {
+    fn what_would_break_the_message_ends_the_exchange() {
+        let bad: [(&[u8], &[u8]); 9] = [
+            (b"x", b"a\r\nb"),
+            (b"x\n", b"v"),
+            (b":path", b"/\0"),
+            (b":authority", b"a\r"),
+            (b"x", b"\x7f"),
+            (b"x y", b"v"),
+            (b"x:", b"v"),
+            (b"x\xff", b"v"),
+            (b":status", b"200"),
+        ];
+        for (name, value) in bad {
             let mut head = request();
+            head.add(b"x", b"1");
             head.replace(name, value);
-            assert!(head.poisoned, "{name:?} {value:?}");
+            assert!(head.is_broken(), "{name:?} {value:?}");
+            assert_eq!(head.first(name), Some(value), "filters read back what they wrote");
+            assert_eq!(
+                head.count(),
+                if name == b"x" || [&b":path"[..], b":authority"].contains(&name) { 5 } else { 6 }
+            );
+            head.remove(name);
+            assert!(!head.is_broken(), "{name:?} is gone");
         }
+        let mut head = ResponseHead::new(StatusCode::OK, HeaderMap::new());
+        head.add(b":path", b"/a");
+        assert_eq!((head.first(b":path"), head.count(), head.is_broken()), (Some(&b"/a"[..]), 2, false));
+        head.add(b"x", b"a\nb");
+        assert!(head.is_broken());
+        head.replace(b"X", b"ab");
+        assert!(!head.is_broken() && head.headers.len() == 1);
+    }
+
+    #[test]
+    fn pseudo_headers_in_any_spelling() {
+        let mut head = request();
+        head.replace(b":PATH", b"/b");
+        head.replace(b":Method", b"PUT");
+        assert_eq!((head.first(b":Path"), head.first(b":METHOD")), (Some(&b"/b"[..]), Some(&b"PUT"[..])));
+        head.replace(b":path", b"relative");
+        assert_eq!((head.first(b":path"), &head.path, head.count()), (Some(&b"relative"[..]), &None, 4));
+        head.remove(b":Scheme");
+        assert_eq!((head.first(b":scheme"), head.count()), (None, 3));
+        head.replace(b"", b"nothing");
+        assert_eq!((head.first(b""), head.count(), head.is_broken()), (None, 3, false));
+        let mut head = ResponseHead::new(StatusCode::OK, HeaderMap::new());
+        head.replace(b":Status", b"204");
+        assert_eq!(head.status, Some(StatusCode::NO_CONTENT));
+        head.replace(b":status", b"abc");
+        assert_eq!((head.first(b":status"), head.status), (Some(&b"abc"[..]), None));
     }
 
     #[test]
@@ -344,12 +279,12 @@ mod tests {
         for _ in 0..16 {
             head.replace(b"x", &[b'v'; MAX_WRITTEN / 16 - 1]);
         }
-        assert!(!head.poisoned, "as much as may be");
+        assert!(!head.is_broken(), "as much as may be");
         head.replace(b":authority", b"a");
-        assert!(head.poisoned);
+        assert!(head.is_broken());
         let mut head = request();
         head.add(b"x", &vec![b'v'; MAX_WRITTEN]);
-        assert!(head.poisoned && head.headers.is_empty());
+        assert!(head.is_broken() && head.headers.is_empty());
     }
 
     #[test]
@@ -369,7 +304,24 @@ mod tests {
         assert_eq!(head.first(b"SET-COOKIE"), Some(&b"a=1"[..]));
         head.replace(b"set-cookie", b"c");
         assert_eq!(head.count(), 2);
+        head.add(b"Vary", b"a");
+        head.add(b"vary", b"b");
+        assert_eq!((head.first(b"vary"), head.count()), (Some(&b"a,b"[..]), 3));
+        head.add(b":status", b"200");
+        assert_eq!(head.status, None, "200,200 is no status");
         head.replace(b":status", b"100");
         assert_eq!(head.status, None, "100 cannot answer");
+        let mut head = request();
+        head.add(b":path", b"/x");
+        head.add(b"Host", b"b.test");
+        head.replace_all(&[(b":path", b"/a"), (b":authority", b"a"), (b":path", b"/b"), (b"host", b"b")]);
+        assert_eq!((head.first(b":path"), head.first(b":authority")), (Some(&b"/a,/b"[..]), Some(&b"a,b"[..])));
+    }
+
+    #[test]
+    fn lists_that_grow_count_whole() {
+        let mut head = request();
+        (0..2000).for_each(|_| head.add(b"via", b"v"));
+        assert!(head.is_broken() && head.headers.get("via").unwrap().len() < 2100, "2000 additions copy 4 MB");
     }
 }

@@ -17,6 +17,7 @@ use super::outgoing::{Outgoing, frame};
 use super::{MAX_TIME, Pairs, append, pairs};
 use crate::exchange::bodies::RequestBody;
 use crate::exchange::head::is_framing;
+use crate::exchange::head::joined::{self, Part};
 use crate::exchange::reply::{Failure, grpc_status_of};
 use crate::upstream::retry::RetryPolicy;
 use crate::upstream::{Target, Trace, address_request, send as send_request};
@@ -115,7 +116,8 @@ async fn exchange(
     let mut trace = Trace::default();
     let answer = Box::pin(send_request(worker, &mut request, &target, &mut trace)).await.map_err(failed)?;
     let _in_flight = answer.in_flight;
-    let (head, body) = answer.response.into_parts();
+    let (mut head, body) = answer.response.into_parts();
+    joined::join(&mut head.headers, Part::Response);
     if body.is_end_stream() {
         // The head is all there is: its fields are the trailers.
         tell(Event::InitialMetadata(Pairs::new()));
@@ -153,6 +155,7 @@ fn build(
             append(headers, name, value);
         }
     }
+    joined::join(headers, Part::Request);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     if let Some(value) = limit.and_then(|limit| HeaderValue::try_from(timeout(limit)).ok()) {
         headers.insert("grpc-timeout", value);

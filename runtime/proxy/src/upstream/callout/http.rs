@@ -13,7 +13,8 @@ use sidegate_wasm_host::hooks::CalloutAnswer;
 
 use super::{MAX_TIME, append, pairs};
 use crate::exchange::bodies::RequestBody;
-use crate::exchange::head::is_framing;
+use crate::exchange::head::joined::{self, Part};
+use crate::exchange::head::{Trailers, is_framing};
 use crate::exchange::reply::Failure;
 use crate::upstream::retry::RetryPolicy;
 use crate::upstream::{Target, Trace, address_request, send as send_request, within};
@@ -55,12 +56,13 @@ async fn exchange(worker: &Worker, call: Callout, limit: Duration) -> Result<Res
     let mut trace = Trace::default();
     let answer = pin!(send_request(worker, &mut request, &target, &mut trace));
     let answer = within(Some(limit), Failure::ResponseTimeout, answer).await?;
-    let (parts, body) = answer.response.into_parts();
+    let (mut parts, body) = answer.response.into_parts();
+    joined::join(&mut parts.headers, Part::Response);
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return Ok(Err("reset".to_owned()));
     };
     answer.in_flight.complete();
-    let trailers = body.trailers().map(pairs).unwrap_or_default();
+    let trailers = body.trailers().map(|fields| pairs(&Trailers::received(fields.clone()).fields)).unwrap_or_default();
     let mut headers = vec![(b":status".to_vec(), parts.status.as_str().as_bytes().to_vec())];
     headers.append(&mut pairs(&parts.headers));
     Ok(Ok(CalloutAnswer { headers, body: body.to_bytes().into(), trailers }))
@@ -79,6 +81,7 @@ fn build(call: Callout, target: &Target) -> Result<Request<RequestBody>, Failure
             name => append(&mut headers, name, value),
         }
     }
+    joined::join(&mut headers, Part::Request);
     let (Some(path), Some(authority)) = (path, authority) else { return Err(Failure::FilterBrokeRequest) };
     let body = if call.body.is_empty() { RequestBody::Empty } else { RequestBody::Full(Some(Bytes::from(call.body))) };
     let mut request = Request::new(body);

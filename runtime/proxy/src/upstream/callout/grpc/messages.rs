@@ -7,6 +7,7 @@ use hyper::body::Body;
 use sidegate_wasm_host::GrpcStatus;
 
 use super::{INTERNAL, RESOURCE_EXHAUSTED, lost, status};
+use crate::exchange::head::Trailers;
 
 /// Bytes of one message that is received; gRPC's own default, and what a guest with the default memory can take.
 const MAX_MESSAGE: usize = 4 << 20;
@@ -38,7 +39,9 @@ impl<B: Body<Data = Bytes> + Unpin> Received<B> {
             };
             match frame.map_err(|_| lost())?.into_data() {
                 Ok(data) => self.buffer.extend_from_slice(&data),
-                Err(frame) => self.trailers = frame.into_trailers().ok(),
+                Err(frame) => {
+                    self.trailers = frame.into_trailers().ok().map(|fields| Trailers::received(fields).fields)
+                }
             }
         }
     }
