@@ -73,6 +73,18 @@ fn an_expression_reads_the_exchange_when_it_is_asked() {
 }
 
 #[test]
+fn expressions_give_the_metadata_of_an_exchange_as_a_message() {
+    let create = "(if (call $foreign <expr_create> <metadata> #16 #20) (then unreachable))
+                  (i32.store #40 (i32.load (i32.load #16)))";
+    let evaluate = format!(
+        "(if (i32.eqz (call $foreign <expr_evaluate> #40 #4 #16 #20)) (then (if (i32.eqz (i32.load #20)) (then {}))))",
+        reply(418)
+    );
+    let (sidegate, _origin) = with_guest(&[("configure", create), ("request_headers", &evaluate)], 1);
+    assert_eq!(sidegate.get("/").status, 418);
+}
+
+#[test]
 fn filter_state_and_declared_properties_can_be_read_again() {
     let declare = "(if (call $foreign <declare_property> <\\0a\\04once\\10\\01\\18\\01> #16 #20) (then unreachable))
                    (if (i32.ne (call $foreign <declare_property> <\\0a\\04once> #16 #20) #2) (then unreachable))

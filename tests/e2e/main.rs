@@ -35,6 +35,7 @@ mod hostile;
 mod http2;
 mod isolation;
 mod large_bodies;
+mod last_words;
 mod limits;
 mod messages;
 mod mirrors;

@@ -162,7 +162,7 @@ const TABLE: &[(&str, [Seen; 4])] = &[
     ("route_metadata", [EMPTY, EMPTY, EMPTY, NO]),
     ("listener_direction", [Int(1), Int(1), Int(1), NO]),
     ("listener_metadata", [EMPTY, EMPTY, EMPTY, NO]),
-    ("upstream_host_metadata", [NO, GROUP, GROUP, NO]),
+    ("upstream_host_metadata", [NO; 4]),
 ];
 
 const PHASES: [&str; 4] = ["request", "response", "log", "root"];

@@ -252,7 +252,7 @@ async fn start_control(
     first.await.unwrap_or_else(|_| Err("the control thread ended".to_owned()))
 }
 
-/// Waits for a reason to stop, then drains: a second signal ends at once.
+/// Waits for a reason to stop, then drains, or only lets filters finish: a second signal ends at once.
 async fn wait_and_drain(
     mailboxes: &Arc<[mpsc::Sender<Message>]>,
     status: &Arc<Status>,
@@ -260,9 +260,9 @@ async fn wait_and_drain(
     threads: &[std::thread::JoinHandle<()>],
     mut signals: Signals,
 ) {
-    loop {
+    let drains = loop {
         tokio::select! {
-            _ = signals.terminate.recv() => break,
+            _ = signals.terminate.recv() => break true,
             _ = signals.interrupt.recv() => return,
             command = commands.recv() => match command {
                 Some(admin::Command::Drain { graceful }) => {
@@ -270,27 +270,36 @@ async fn wait_and_drain(
                     tokio::spawn(close_listeners(mailboxes.clone(), status.clone(), graceful));
                 }
                 Some(admin::Command::LogLevel) => tell(mailboxes, || Message::LogLevel).await,
-                Some(admin::Command::Quit) => return,
+                Some(admin::Command::Quit) => break false,
                 None => {}
             },
         }
-    }
+    };
     let drain = status.shown().drain.clone();
-    tracing::info!(minimum = ?drain.minimum, timeout = ?drain.timeout, "draining");
+    if drains {
+        tracing::info!(minimum = ?drain.minimum, timeout = ?drain.timeout, "draining");
+    }
     status.draining.store(true, Ordering::Relaxed);
     let begun = Instant::now();
     let draining = async {
-        tell(mailboxes, || Message::Drain(Phase::Announced)).await;
-        tokio::time::sleep(drain.minimum).await;
-        tell(mailboxes, || Message::Drain(Phase::Closing)).await;
+        if drains {
+            tell(mailboxes, || Message::Drain(Phase::Announced)).await;
+            tokio::time::sleep(drain.minimum).await;
+            tell(mailboxes, || Message::Drain(Phase::Closing)).await;
+        } else {
+            tell(mailboxes, || Message::Drain(Phase::Ending)).await;
+        }
         while threads.iter().any(|thread| !thread.is_finished()) && begun.elapsed() < drain.timeout {
             tokio::time::sleep(DRAIN_POLL).await;
         }
     };
     tokio::select! {
-        () = draining => tracing::info!(milliseconds = begun.elapsed().as_millis(), "drained"),
-        _ = signals.terminate.recv() => tracing::warn!("second SIGTERM: exit at once"),
-        _ = signals.interrupt.recv() => tracing::warn!("SIGINT while draining: exit at once"),
+        () = draining => {
+            let what = if drains { "drained" } else { "ended" };
+            tracing::info!(milliseconds = begun.elapsed().as_millis(), "{what}");
+        }
+        _ = signals.terminate.recv() => tracing::warn!("SIGTERM again: exit at once"),
+        _ = signals.interrupt.recv() => tracing::warn!("SIGINT: exit at once"),
     }
 }
 

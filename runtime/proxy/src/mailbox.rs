@@ -66,6 +66,8 @@ pub enum Phase {
     Closed,
     /// The same, and a worker without connections ends.
     Closing,
+    /// The worker ends, whatever it still serves.
+    Ending,
 }
 
 /// What a worker asks of the thread that prepares VMs.

@@ -137,6 +137,12 @@ impl Worker {
         self.slots.borrow().get(&tag).cloned()
     }
 
+    /// Tells every root that the worker ends.
+    fn leave(self: &Rc<Self>) {
+        let slots: Vec<_> = self.slots.borrow().values().cloned().collect();
+        slots.iter().for_each(|slot| slot.leave(self));
+    }
+
     /// A retired slot has said farewell.
     fn forget(&self, slot: &Rc<VmSlot>) {
         let mut slots = self.slots.borrow_mut();

@@ -94,6 +94,11 @@ impl Calls {
         self.pending.iter().any(|call| call.id == id && !call.ended)
     }
 
+    /// Whether a call that is no stream waits for its answer.
+    pub(crate) fn await_answers(&self) -> bool {
+        self.pending.iter().any(|call| !call.ended && Kind::of(call.id) != Some(Kind::GrpcStream))
+    }
+
     /// The call is over: its quota is free again. `false` when it had ended before or is unknown.
     pub(crate) fn end(&mut self, id: u32, contexts: &mut Contexts) -> bool {
         let Some(call) = self.find(id).filter(|call| !call.ended) else { return false };

@@ -42,6 +42,14 @@ pub fn encode_list<N: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(N, V)], out: &mut V
     }
 }
 
+/// The same as the value of a property: an empty one is a count of nothing there.
+pub fn encode_value<N: AsRef<[u8]>, V: AsRef<[u8]>>(pairs: &[(N, V)], out: &mut Vec<u8>) {
+    if pairs.is_empty() {
+        out.extend_from_slice(&[0; 4]);
+    }
+    encode_list(pairs, out);
+}
+
 /// Reads a serialized map; `None` when it is malformed or over the bounds. No bytes are an empty map.
 pub fn decode(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     if bytes.is_empty() {
@@ -90,6 +98,9 @@ mod tests {
         encode_list(&[("a", "1"), ("b", ""), ("a", "2")], &mut out);
         assert_eq!(decode(&out), Some(vec![(&b"a"[..], &b"1"[..]), (b"b", b""), (b"a", b"2")]));
         assert_eq!(decode(b""), Some(vec![]));
+        let mut none = Vec::new();
+        encode_value::<&str, &str>(&[], &mut none);
+        assert_eq!((decode(&none), none.len()), (Some(vec![]), 4));
     }
 
     #[test]

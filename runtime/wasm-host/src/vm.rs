@@ -188,6 +188,11 @@ impl<H: Host> Vm<H> {
         self.core.store.data().contexts.len()
     }
 
+    /// Whether a call that has one answer has none yet.
+    pub fn awaits_answers(&self) -> bool {
+        self.core.store.data().calls.await_answers()
+    }
+
     /// The exchanges with an open context: who is concerned by a fault.
     pub fn streams(&self) -> impl Iterator<Item = StreamKey> {
         self.core.store.data().contexts.streams()

@@ -56,8 +56,7 @@ pub fn read(view: &View, path: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
             | b"route_name"
             | b"route_metadata"
             | b"listener_direction"
-            | b"listener_metadata"
-            | b"upstream_host_metadata",
+            | b"listener_metadata",
             None,
         ) => xds(view, group, out),
         (_, None) => match view.steering.read(path) {
@@ -350,7 +349,7 @@ fn joined(head: &dyn Headers, out: &mut Vec<u8>) {
         }
         None => list.push((name.to_vec(), value.to_vec())),
     });
-    pairs::encode_list(&list, out);
+    pairs::encode_value(&list, out);
 }
 
 pub fn protocol(version: http::Version) -> &'static str {

@@ -23,10 +23,11 @@ pub fn property(node: &Node, clusters: &Clusters, path: &[u8], out: &mut Vec<u8>
         (Some(b"id"), None) => out.extend_from_slice(node.id.as_bytes()),
         (Some(b"cluster"), None) => out.extend_from_slice(node.cluster.as_bytes()),
         (Some(b"locality"), None) => out.extend_from_slice(&locality(&node.locality)),
-        (Some(b"metadata"), None) => return map(&node.metadata, out),
-        (Some(b"metadata"), Some(_)) => {
-            return metadata(node, segments).map_or(Status::NotFound, |value| json(value, out));
-        }
+        (Some(b"metadata"), None) => map(&node.metadata, out),
+        (Some(b"metadata"), Some(_)) => match metadata(node, segments) {
+            None | Some(serde_json::Value::Null) => return Status::NotFound,
+            Some(value) => json(value, out),
+        },
         _ => return Status::NotFound,
     }
     Status::Ok
@@ -71,28 +72,33 @@ pub fn locality(text: &str) -> Vec<u8> {
     out
 }
 
-/// Text raw, booleans one byte, numbers eight, a map as pairs of its texts.
-fn json(value: &serde_json::Value, out: &mut Vec<u8>) -> Status {
+/// Text raw, booleans one byte, numbers eight, a map as pairs and a list as pairs without values. Whoever writes the
+/// configuration decides how deep they nest, and its parser has a bound.
+fn json(value: &serde_json::Value, out: &mut Vec<u8>) {
     match value {
+        serde_json::Value::Null => {}
         serde_json::Value::String(text) => out.extend_from_slice(text.as_bytes()),
         serde_json::Value::Bool(flag) => out.push(u8::from(*flag)),
         serde_json::Value::Number(number) => {
             out.extend_from_slice(&number.as_f64().unwrap_or_default().to_le_bytes());
         }
-        serde_json::Value::Object(object) => return map(object, out),
-        serde_json::Value::Null => return Status::NotFound,
-        serde_json::Value::Array(_) => return Status::SerializationFailure,
+        serde_json::Value::Object(object) => map(object, out),
+        serde_json::Value::Array(list) => {
+            let items: Vec<_> = list.iter().map(|item| (bytes(item), [])).collect();
+            pairs::encode_value(&items, out);
+        }
     }
-    Status::Ok
 }
 
-fn map(object: &serde_json::Map<String, serde_json::Value>, out: &mut Vec<u8>) -> Status {
-    let pairs: Vec<(&str, String)> = object
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        .collect();
-    pairs::encode_list(&pairs, out);
-    Status::Ok
+fn map(object: &serde_json::Map<String, serde_json::Value>, out: &mut Vec<u8>) {
+    let items: Vec<_> = object.iter().map(|(key, value)| (key, bytes(value))).collect();
+    pairs::encode_value(&items, out);
+}
+
+fn bytes(value: &serde_json::Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    json(value, &mut out);
+    out
 }
 
 #[cfg(test)]
@@ -101,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_node_by_both_names() {
-        let metadata = serde_json::json!({"NAME": "app", "LABELS": {"app": "shop"}, "ready": true});
+        let metadata = serde_json::json!({"NAME": "app", "LABELS": {"app": "shop"}, "ready": true, "zones": ["a", 1]});
         let node = Node {
             id: "app-1".into(),
             cluster: "shop".into(),
@@ -119,6 +125,11 @@ mod tests {
             assert_eq!(below(".id"), (Status::Ok, "app-1".into()));
             assert_eq!(below(".metadata.LABELS.app"), (Status::Ok, "shop".into()));
             assert_eq!(below(".metadata.ready"), (Status::Ok, "\u{1}".into()));
+            let labels = "\u{1}\0\0\0\u{3}\0\0\0\u{4}\0\0\0app\0shop\0";
+            assert_eq!(below(".metadata.LABELS"), (Status::Ok, labels.into()));
+            assert!(below(".metadata").1.contains(labels), "maps within the map are maps");
+            let zones = "\u{2}\0\0\0\u{1}\0\0\0\0\0\0\0\u{8}\0\0\0\0\0\0\0a\0\0\0\0\0\0\0\0\u{fffd}?\0\0";
+            assert_eq!(below(".metadata.zones"), (Status::Ok, zones.into()));
             assert_eq!(below(".locality"), (Status::Ok, "\n\u{2}eu\u{12}\u{1}a".into()));
             for absent in [".none", ".metadata.none", ".metadata.NAME.x", ".id.x", "ly"] {
                 assert_eq!(below(absent), (Status::NotFound, String::new()), "{absent}");

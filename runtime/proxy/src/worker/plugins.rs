@@ -3,6 +3,7 @@
 
 mod background;
 mod callouts;
+mod farewell;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,9 +28,6 @@ use crate::telemetry::metrics::{Kind, SeriesName};
 use crate::telemetry::plugins::{FAULTS, PluginSeries};
 
 pub type VmHandle = Rc<RefCell<Vm<Guest>>>;
-
-/// How long a retired VM may go on before `proxy_done` is no longer waited for.
-const FAREWELL: Duration = Duration::from_secs(10);
 
 /// One plugin with one configuration on one worker.
 pub struct VmSlot {
@@ -323,35 +321,6 @@ impl VmSlot {
             && !self.leaving.get()
             && self.plugin.fingerprint == plugin.fingerprint
             && self.current.borrow().as_ref().is_some_and(|vm| !vm.borrow().is_dead())
-    }
-
-    /// `on_done` of the root, time for it to finish (ticks and callouts go on), `on_delete`.
-    fn farewell(self: &Rc<Self>, worker: &Rc<Worker>) {
-        if self.leaving.replace(true) {
-            return;
-        }
-        let (slot, worker) = (self.clone(), worker.clone());
-        tokio::task::spawn_local(async move {
-            if let Some(vm) = slot.current() {
-                let finished = worker.call(&vm, |vm, env| vm.finish(env)).unwrap_or(true);
-                worker.settle();
-                let until = Instant::now() + FAREWELL;
-                while !finished && Instant::now() < until && !vm.borrow().is_finished() && !vm.borrow().is_dead() {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                slot.end_tasks();
-                let _ = worker.call(&vm, |vm, env| vm.delete_root(env));
-                slot.current.take();
-                // What was ended lets go of the VM in its own time.
-                tokio::task::yield_now().await;
-                if let Ok(vm) = Rc::try_unwrap(vm) {
-                    worker.free(vm.into_inner());
-                }
-            }
-            worker.forget(&slot);
-            slot.series.vms.add(worker.index, -1);
-            slot.serving.take();
-        });
     }
 
     /// Whether this is the VM that serves.

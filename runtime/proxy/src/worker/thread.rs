@@ -25,6 +25,8 @@ use crate::upstream::pool::Pools;
 
 /// How often stalled connections and idle pools are looked for: the resolution of those timeouts.
 const SWEEP: Duration = Duration::from_millis(500);
+/// How often a worker that ends looks whether the roots of its VMs have finished.
+const LAST_LOOK: Duration = Duration::from_millis(5);
 /// Task polls between two looks at the sockets: frames of many HTTP/2 streams join one write before the next look.
 const EVENT_INTERVAL: u32 = 256;
 /// Stack of a worker thread: four times what a guest may use, and room for ours.
@@ -39,7 +41,8 @@ pub struct Start {
     pub orders: mpsc::UnboundedSender<Order>,
 }
 
-/// Starts the thread. It ends when its mailbox is closed, or drained and idle.
+/// Starts the thread. It ends when its mailbox is closed, or when it is drained and idle and every root of its VMs has
+/// been told.
 pub fn spawn(start: Start) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(format!("worker-{}", start.index)).stack_size(STACK).spawn(move || {
         let runtime =
@@ -76,9 +79,12 @@ async fn run(start: Start) {
     });
     let mut accepting = Accepting { loops: HashMap::new(), seated: None };
     let mut sweep = tokio::time::interval(SWEEP);
+    let mut leaving = false;
     loop {
         tokio::select! {
             message = mailbox.recv() => match message {
+                // As if the thread had ended: nothing new comes here any more.
+                Some(Message::Seat(_) | Message::Commit(_)) if leaving => {}
                 Some(Message::Seat(seating)) => accepting.seat(&worker, *seating),
                 Some(Message::Commit(done)) => {
                     let replaced = accepting.commit(&worker);
@@ -103,10 +109,20 @@ async fn run(start: Start) {
                 worker.sweep_pools(now);
                 worker.show_contexts();
             }
+            () = tokio::time::sleep(LAST_LOOK), if leaving => {}
         }
         // A tunnel has left the list of connections; its exchange lasts as long as it does.
         let idle = || worker.connections.borrow().is_empty() && worker.with_env(|env| env.views.is_empty());
-        if worker.phase.get() == Phase::Closing && idle() {
+        let over = match worker.phase.get() {
+            Phase::Ending => true,
+            phase => phase == Phase::Closing && idle(),
+        };
+        if over && !leaving {
+            leaving = true;
+            accepting.end();
+            worker.leave();
+        }
+        if leaving && worker.slots.borrow().is_empty() {
             return;
         }
     }
@@ -147,6 +163,12 @@ impl Accepting {
         }
         worker.counters.swapped(worker.index, begun.elapsed());
         Some(replaced)
+    }
+
+    /// Nobody is let in any more.
+    fn end(&mut self) {
+        self.loops.drain().for_each(|(_, task)| task.abort());
+        self.seated = None;
     }
 
     /// Goes on towards the end. Outbound listeners accept until exit.

@@ -20,8 +20,11 @@ pub(super) fn property<H: Host>(
 ) -> wasmtime::Result<u32> {
     let status = give(caller, out, out_len, |memory, state, value| {
         let path = slice(memory, path, path_len)?;
-        let path = path.strip_suffix(b"\0").unwrap_or(path);
-        match read_property(state, path, value) {
+        if path.is_empty() {
+            return Err(Status::SerializationFailure);
+        }
+        // A NUL alone names the property whose name is empty.
+        match read_property(state, path.strip_suffix(b"\0").unwrap_or(path), value) {
             Status::Ok => Ok(()),
             status => Err(status),
         }
@@ -31,7 +34,6 @@ pub(super) fn property<H: Host>(
 
 fn read_property<H: Host>(state: &mut State<H>, path: &[u8], value: &mut Vec<u8>) -> Status {
     let spec = match path {
-        b"" => return Status::SerializationFailure,
         b"plugin_name" => Some(&state.spec.plugin),
         b"plugin_root_id" => Some(&state.spec.root_id),
         b"plugin_vm_id" => Some(&state.spec.vm_id),

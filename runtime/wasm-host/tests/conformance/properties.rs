@@ -23,7 +23,7 @@ fn statuses_of_paths_that_name_no_value() {
     let ask = |path: &str| format!(r"(call $say (call $proxy_get_property '{path}' #16 #20))");
     for (path, of_stream, of_root) in [
         ("", "3", "3"),
-        (r"\00", "3", "3"),
+        (r"\00", "1", "1"),
         ("request", "3", "1"),
         ("xds", "3", "3"),
         ("nope", "1", "1"),
@@ -68,6 +68,15 @@ fn setting() {
     run.log(id);
     assert_eq!(run.said(), ["0", "0", "v"]);
     assert_eq!(in_tick("(call $say (call $proxy_set_property 'mine' 'v'))"), ["1"]);
+}
+
+#[test]
+fn the_empty_name_is_a_name() {
+    let guest = Guest::new("request_headers", "(call $say (call $proxy_set_property '' 'v'))")
+        .hook("log", r"(call $say (call $proxy_get_property '\00' #16 #20)) (call $out)");
+    let (mut run, id) = guest.start_request(FakeStream::get("/"));
+    run.log(id);
+    assert_eq!(run.said(), ["0", "0", "v"]);
 }
 
 #[test]

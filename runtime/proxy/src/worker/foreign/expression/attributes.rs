@@ -73,7 +73,7 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// All of a group that is a map; `None` for other groups.
+    /// All of a group that is a map or a message; `None` for other groups.
     pub(super) fn whole(&self, path: &[u8]) -> Option<Value> {
         let (view, open) = self.view?;
         match kind(path) {
@@ -82,6 +82,8 @@ impl<'a> Attributes<'a> {
                 let fields = pairs::decode(&bytes).unwrap_or_default();
                 Value::map(fields.into_iter().map(|(name, value)| (lossy(name), lossy(value))).collect())
             }
+            // A message, whose fields can be asked for too.
+            Some(Kind::Group) if path == b"metadata" => decode(Kind::Message, &property(view, path, open)?),
             _ => None,
         }
     }
