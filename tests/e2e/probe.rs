@@ -204,3 +204,25 @@ fn replies_say_what_their_filters_said() {
     assert_eq!((answer.header("grpc-status"), answer.header("grpc-message")), (Some("3"), Some("mine")));
     assert_eq!(send(2, &Request::get("/")).status, 418, "the last of two in a callout's hook");
 }
+
+#[test]
+fn a_response_whose_length_a_filter_removed_leaves_in_chunks() {
+    let remove = "proxy_remove_header_map_value 2 'content-length'";
+    let script = Script::default().on("response_headers", remove);
+    let also_body = script.clone().on("response_body_end", "proxy_set_buffer_bytes 1 0 0 'Hi '");
+    let origin = Origin::answering(|request| match request.target.as_str() {
+        "/nothing" => Answer::status(200),
+        _ => Answer::ok("world"),
+    });
+    let sidegate = start(&[script, also_body], &origin);
+    for (listener, text) in [("paa", "world"), ("pab", "Hi world")] {
+        let mut client = Client::connect(sidegate.address(listener)).unwrap();
+        let answer = client.send(&Request::get("/")).unwrap();
+        assert_eq!((answer.header("content-length"), answer.header("transfer-encoding")), (None, Some("chunked")));
+        assert_eq!(answer.text(), text);
+        let answer = client.send(&Request::get("/nothing")).unwrap();
+        assert_eq!((answer.status, answer.text().as_ref()), (200, ""));
+        let answer = client.send(&Request::new("HEAD", "/")).unwrap();
+        assert_eq!((answer.status, answer.header("content-length")), (200, None));
+    }
+}

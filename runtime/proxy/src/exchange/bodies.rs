@@ -152,6 +152,8 @@ pub struct ResponseBody {
     in_flight: Option<InFlight>,
     /// How fast it may leave, where a filter has a say in that.
     pace: Option<Box<Pace>>,
+    /// Its length is not told, because a filter took that out of the head.
+    unmeasured: bool,
     /// Rings when the route's time is up.
     late: Option<Pin<Box<Sleep>>>,
     /// Dropped last: the client's connection is busy until everything else has ended.
@@ -208,6 +210,7 @@ impl ResponseBody {
             exchange: None,
             in_flight: None,
             pace: None,
+            unmeasured: false,
             late: None,
             busy: None,
         }
@@ -215,7 +218,7 @@ impl ResponseBody {
 
     pub fn full(exchange: Rc<Exchange>, bytes: Bytes) -> Self {
         let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) };
-        Self { kind, exchange: Some(exchange), in_flight: None, pace: None, late: None, busy: None }
+        Self { kind, exchange: Some(exchange), in_flight: None, pace: None, unmeasured: false, late: None, busy: None }
     }
 
     pub fn direct(exchange: Rc<Exchange>, incoming: Incoming, in_flight: InFlight) -> Self {
@@ -224,6 +227,7 @@ impl ResponseBody {
             exchange: Some(exchange),
             in_flight: Some(in_flight),
             pace: None,
+            unmeasured: false,
             late: None,
             busy: None,
         }
@@ -235,9 +239,15 @@ impl ResponseBody {
             exchange: Some(exchange),
             in_flight,
             pace: None,
+            unmeasured: false,
             late: None,
             busy: None,
         }
+    }
+
+    /// Lets the body leave without its length, unless it has none.
+    pub fn unmeasure(&mut self) {
+        self.unmeasured = !matches!(self.kind, Kind::Empty);
     }
 
     /// Lets the body leave at this rate, in bytes per second.
@@ -330,6 +340,7 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         let hint = match &self.kind {
+            _ if self.unmeasured => SizeHint::default(),
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Direct(incoming) => incoming.size_hint(),

@@ -237,13 +237,13 @@ impl Exchange {
     fn leave(self: &Rc<Self>, returning: Returning, pump: Option<Pump>) -> Response<ResponseBody> {
         // Filters that log will look at the head again; without one it can leave as it is.
         let logged = self.chain.borrow().has(Hook::Log);
-        let mut rate = None;
+        let (mut rate, mut unmeasured) = (None, false);
         let head = self.worker.with_env(|env| {
             let view = env.view(self.key)?;
             rate = view.steering.response_rate;
             let head = view.response.as_mut()?;
-            if head.edits.length_hidden && self.head_request {
-                // A filter that rewrites the body of GET: its length is not known here.
+            if head.edits.length_hidden {
+                unmeasured = true;
                 head.headers.remove(header::CONTENT_LENGTH);
             }
             let headers = if logged { head.headers.clone() } else { std::mem::take(&mut head.headers) };
@@ -287,6 +287,9 @@ impl Exchange {
                 full(self, Bytes::new())
             }
         };
+        if unmeasured {
+            body.unmeasure();
+        }
         if let Some(rate) = rate {
             body.slow_down(rate);
         }

@@ -6,7 +6,8 @@ pub(super) const MAX_WRITTEN: usize = 1 << 20;
 
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
-    /// A filter removed `content-length`: filters no longer see it. The message keeps it, or gets its own.
+    /// A filter removed `content-length`: filters no longer see it. A response leaves in chunks, a
+    /// request with the length that it has.
     pub length_hidden: bool,
     /// A filter wrote too much: the exchange must end.
     overflown: bool,
