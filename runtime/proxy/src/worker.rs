@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 
 use self::counters::Counters;
 use self::env::{Env, Process, split_identity};
+use self::plugins::background::Lane;
 use self::plugins::{Slots, VmHandle, VmSlot};
 use crate::downstream::connection::ConnectionState;
 use crate::exchange::Exchange;
@@ -97,6 +98,8 @@ pub struct Worker {
     pub connections: RefCell<Slab<Rc<ConnectionState>>>,
     /// Those that have not ended, at their keys.
     exchanges: RefCell<Vec<Weak<Exchange>>>,
+    /// For hooks that no exchange waits for.
+    pub lane: Lane,
     /// What filters keep back of bodies.
     pub held: HeldBytes,
     pub phase: Cell<Phase>,

@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -125,6 +125,11 @@ impl<H: Host> Engine<H> {
         self.inner.linkers.iter().find(|(version, _)| *version == abi).map(|(_, linker)| linker)
     }
 
+    /// Counts the ticks of the clock, for stores that ask whether one has passed; none without a clock.
+    pub(crate) fn ticks(&self) -> Ticks {
+        Ticks { clock: self.inner.clock.as_ref().map(|clock| clock.shared.clone()), seen: 0 }
+    }
+
     /// Tells the clock that a guest is about to run.
     #[inline]
     pub(crate) fn entered(&self) {
@@ -140,8 +145,26 @@ struct Clock {
     thread: Thread,
 }
 
+/// What a store has seen of the clock.
+#[derive(Default)]
+pub(crate) struct Ticks {
+    clock: Option<Arc<ClockState>>,
+    seen: u32,
+}
+
+impl Ticks {
+    /// Whether the clock has ticked since this was last asked.
+    #[inline]
+    pub(crate) fn passed(&mut self) -> bool {
+        let now = self.clock.as_ref().map_or(0, |clock| clock.ticks.load(Ordering::Relaxed));
+        std::mem::replace(&mut self.seen, now) != now
+    }
+}
+
 #[derive(Default)]
 struct ClockState {
+    /// Wraps around.
+    ticks: AtomicU32,
     /// A guest was entered since the last tick.
     active: AtomicBool,
     resting: AtomicBool,
@@ -160,6 +183,7 @@ impl Clock {
             let mut idle = 0;
             while let Some(engine) = engine.upgrade() {
                 engine.increment_epoch();
+                state.ticks.fetch_add(1, Ordering::Relaxed);
                 drop(engine);
                 idle = if state.active.swap(false, Ordering::Relaxed) { 0 } else { idle + 1 };
                 if idle < Self::IDLE_TICKS {

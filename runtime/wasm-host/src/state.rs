@@ -8,6 +8,7 @@ use wasmtime::{Memory, ResourceLimiter, TypedFunc};
 use crate::bodies::Bodies;
 use crate::calls::Calls;
 use crate::context::Contexts;
+use crate::engine::Ticks;
 use crate::event::{Event, Recent, Sampler};
 use crate::hooks::Hook;
 use crate::host::{Host, Kept};
@@ -30,6 +31,7 @@ pub(crate) struct State<H> {
     pub(crate) delivery: Delivery,
     pub(crate) metrics: Metrics,
     pub(crate) budget: Budget,
+    pub(crate) ticks: Ticks,
     pub(crate) growth: Growth,
     /// Somebody sees every hostcall of the running hook.
     pub(crate) watched: bool,
@@ -180,6 +182,7 @@ impl<H: Host> State<H> {
             delivery: Delivery::Nothing,
             metrics: Metrics::default(),
             budget: Budget::default(),
+            ticks: Ticks::default(),
             watched: false,
             recent: Recent::new(),
             sampler,
@@ -201,6 +204,15 @@ impl<H: Host> State<H> {
         let stream = self.contexts.acting_stream().map(|context| context.stream);
         let Self { host, spec, .. } = self;
         host.observe(spec, stream, event);
+    }
+
+    /// After a hostcall: code without loops is not interrupted by the clock, and may be one long list of calls.
+    #[inline]
+    pub(crate) fn pay(&mut self) -> wasmtime::Result<()> {
+        if self.ticks.passed() && !self.may_continue() {
+            return Err(wasmtime::Error::msg("no time is left for the hook"));
+        }
+        Ok(())
     }
 
     /// The tick of the epoch clock inside a hook: whether it may go on.

@@ -82,6 +82,7 @@ impl<H: Host> Vm<H> {
             engine.entered();
             Ok(if caller.data_mut().may_continue() { UpdateDeadline::Continue(1) } else { UpdateDeadline::Interrupt })
         });
+        store.data_mut().ticks = module.engine.ticks();
         store.data_mut().denied = Call::denied(&spec.capabilities);
         let mut core = Core { engine: module.engine.clone(), store, dead: false };
         let instance = core.enter_own(Hook::Start, |store| module.pre.instantiate(store))?;

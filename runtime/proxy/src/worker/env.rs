@@ -341,7 +341,7 @@ impl Host for Box<Env> {
                 told = span.callout(drawn, &call.cluster, &mut call.headers);
             }
         }
-        self.outbox.push(Intent::Callout { tag: spec.tag, id, call, span: told });
+        self.outbox.push(Intent::Callout { tag: spec.tag, id, call, span: told, of_root: stream.is_none() });
         Ok(())
     }
 

@@ -17,6 +17,8 @@ pub enum Intent {
         call: Callout,
         /// What is told of it when it is over.
         span: Option<Box<CalloutSpan>>,
+        /// No exchange asked.
+        of_root: bool,
     },
     /// A gRPC call or stream.
     Grpc {

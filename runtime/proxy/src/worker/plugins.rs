@@ -1,7 +1,7 @@
 //! The VMs of one worker: which one serves, what takes its place after a fault, and what guests asked for that happens
 //! outside of exchanges (ticks, timers, callouts, queues).
 
-mod background;
+pub mod background;
 mod callouts;
 mod farewell;
 
@@ -51,9 +51,7 @@ pub struct VmSlot {
     leaving: Cell<bool>,
     tasks: RefCell<Tasks>,
     /// Held while a hook runs that no exchange waits for.
-    lane: Semaphore,
-    /// What such hooks have taken since they last let others go first.
-    lane_time: Cell<Duration>,
+    turn: Semaphore,
     /// Items of queues that it is going to be told of.
     notices: Cell<usize>,
     /// Counts among those that serve its version.
@@ -106,8 +104,7 @@ impl VmSlot {
             shown_contexts: Cell::new(0),
             leaving: Cell::new(false),
             tasks: RefCell::default(),
-            lane: Semaphore::new(1),
-            lane_time: Cell::default(),
+            turn: Semaphore::new(1),
             notices: Cell::default(),
             serving: RefCell::new(Some(serving)),
         })
@@ -358,9 +355,9 @@ impl Worker {
                         slot.set_timer(self, id, delay);
                     }
                 }
-                Intent::Callout { tag, id, call, span } => {
+                Intent::Callout { tag, id, call, span, of_root } => {
                     if let Some(slot) = self.slot(tag) {
-                        slot.callout(self, id, call, span);
+                        slot.callout(self, id, call, span, of_root);
                     }
                 }
                 Intent::Grpc { tag, id, call, span } => {

@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 use super::commit::{Replaced, Seated};
 use super::counters::Counters;
 use super::env::{Env, Process};
+use super::plugins::background::Lane;
 use super::{Worker, WorkerSnapshot};
 use crate::downstream;
 use crate::exchange::held::HeldBytes;
@@ -71,6 +72,7 @@ async fn run(start: Start) {
         pools: Pools::default(),
         connections: RefCell::new(Slab::new()),
         exchanges: RefCell::default(),
+        lane: Lane::default(),
         held: HeldBytes::default(),
         phase: Cell::new(Phase::Serving),
         mirrors: Cell::new(0),

@@ -66,6 +66,7 @@ macro_rules! function {
                     };
                     let state = caller.data_mut();
                     state.recent.push(call, status);
+                    state.pay()?;
                     if state.watched {
                         observe(&mut caller, call, &[$($argument.widened()),*], status);
                     }

@@ -119,6 +119,7 @@ fn fd_write<H: Host>(
     } else {
         state.stdio[1] = buffer;
     }
+    state.pay()?;
     Ok(errno(result))
 }
 
@@ -161,17 +162,19 @@ fn clock_res_get<H: Host>(mut caller: Caller<'_, State<H>>, clock: u32, out: u32
     if clock > 1 { NOT_SUPPORTED } else { errno(write_u64(memory, out, 1).map_err(|_| FAULT)) }
 }
 
-fn random_get<H: Host>(mut caller: Caller<'_, State<H>>, ptr: u32, len: u32) -> u32 {
+fn random_get<H: Host>(mut caller: Caller<'_, State<H>>, ptr: u32, len: u32) -> wasmtime::Result<u32> {
     if denied(&caller, Call::Random) {
-        return NOT_CAPABLE;
+        return Ok(NOT_CAPABLE);
     }
     if len > limits::RANDOM_BYTES {
-        return INVALID;
+        return Ok(INVALID);
     }
     let (memory, state) = split(&mut caller);
     let mut bytes = vec![0; len as usize];
     state.host.random(&mut bytes);
-    errno(write(memory, ptr, &bytes).map_err(|_| FAULT))
+    let written = write(memory, ptr, &bytes);
+    state.pay()?;
+    Ok(errno(written.map_err(|_| FAULT)))
 }
 
 fn environ_sizes_get<H: Host>(mut caller: Caller<'_, State<H>>, out_count: u32, out_bytes: u32) -> u32 {

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Version};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use sidegate_wasm_host::Callout;
 use sidegate_wasm_host::hooks::CalloutAnswer;
 
@@ -15,6 +16,7 @@ use super::{MAX_TIME, append, pairs};
 use crate::exchange::bodies::RequestBody;
 use crate::exchange::head::joined::{self, Part};
 use crate::exchange::head::{Trailers, is_framing};
+use crate::exchange::held::Share;
 use crate::exchange::reply::Failure;
 use crate::upstream::retry::RetryPolicy;
 use crate::upstream::{Target, Trace, address_request, send as send_request, within};
@@ -31,17 +33,23 @@ pub fn is_sendable(call: &Callout) -> bool {
     })
 }
 
-/// Sends a callout. What goes wrong is an answer that says so; one that is cut or too large is an error.
-pub async fn send(worker: &Worker, call: Callout) -> Result<CalloutAnswer, String> {
+/// Sends a callout. What goes wrong is an answer that says so; one that is cut or too large is an error. The answer's
+/// body counts among what filters keep back as long as `share` lives.
+pub async fn send(worker: &Worker, call: Callout, share: &mut Share) -> Result<CalloutAnswer, String> {
     let limit = call.timeout.unwrap_or(MAX_TIME).min(MAX_TIME);
-    match tokio::time::timeout(limit, exchange(worker, call, limit)).await {
+    match tokio::time::timeout(limit, exchange(worker, call, limit, share)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(failure)) => Ok(failed(failure)),
         Err(_) => Ok(failed(Failure::ResponseTimeout)),
     }
 }
 
-async fn exchange(worker: &Worker, call: Callout, limit: Duration) -> Result<Result<CalloutAnswer, String>, Failure> {
+async fn exchange(
+    worker: &Worker,
+    call: Callout,
+    limit: Duration,
+    share: &mut Share,
+) -> Result<Result<CalloutAnswer, String>, Failure> {
     let cluster = worker.with_env(|env| env.clusters.find(&call.cluster).cloned()).ok_or(Failure::NoCluster)?;
     let target = Target {
         cluster,
@@ -58,14 +66,27 @@ async fn exchange(worker: &Worker, call: Callout, limit: Duration) -> Result<Res
     let answer = within(Some(limit), Failure::ResponseTimeout, answer).await?;
     let (mut parts, body) = answer.response.into_parts();
     joined::join(&mut parts.headers, Part::Response);
-    let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
-        return Ok(Err("reset".to_owned()));
-    };
+    let Some((body, trailers)) = gather(body, share).await else { return Ok(Err("reset".to_owned())) };
     answer.in_flight.complete();
-    let trailers = body.trailers().map(|fields| pairs(&Trailers::received(fields.clone()).fields)).unwrap_or_default();
+    let trailers = pairs(&Trailers::received(trailers).fields);
     let mut headers = vec![(b":status".to_vec(), parts.status.as_str().as_bytes().to_vec())];
     headers.append(&mut pairs(&parts.headers));
-    Ok(Ok(CalloutAnswer { headers, body: body.to_bytes().into(), trailers }))
+    Ok(Ok(CalloutAnswer { headers, body, trailers }))
+}
+
+/// The whole of an answer; `None` for one that is cut or too large, or when the worker holds too much already.
+async fn gather(mut body: Incoming, share: &mut Share) -> Option<(Vec<u8>, HeaderMap)> {
+    let (mut bytes, mut trailers) = (Vec::new(), HeaderMap::new());
+    while let Some(frame) = body.frame().await {
+        match frame.ok()?.into_data() {
+            Ok(data) => bytes.extend_from_slice(&data),
+            Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
+        }
+        if bytes.len() > MAX_BODY || !share.set(bytes.len()) {
+            return None;
+        }
+    }
+    Some((bytes, trailers))
 }
 
 fn build(call: Callout, target: &Target) -> Result<Request<RequestBody>, Failure> {

@@ -10,13 +10,16 @@ use sidegate_wasm_host::abi::Status;
 /// Bytes of the uncompressed side, either way: four times the body that a filter gets by default, some tens of
 /// milliseconds at most. Envoy has no limit, so that a few bytes can take all of its memory.
 const PLAIN_BYTES: usize = 4 << 20;
+/// What is larger is compressed for speed, because others wait.
+const THOROUGH_BYTES: usize = 512 << 10;
 
 /// Argument: any bytes. Result: a zlib stream.
 pub(super) fn compress(argument: &[u8], out: &mut Vec<u8>) -> Status {
     if argument.len() > PLAIN_BYTES {
         return Status::SerializationFailure;
     }
-    let mut encoder = ZlibEncoder::new(out, Compression::default());
+    let level = if argument.len() <= THOROUGH_BYTES { Compression::default() } else { Compression::fast() };
+    let mut encoder = ZlibEncoder::new(out, level);
     match encoder.write_all(argument).and_then(|()| encoder.try_finish()) {
         Ok(()) => Status::Ok,
         Err(_) => Status::SerializationFailure,

@@ -1,10 +1,12 @@
-//! Hooks that no exchange waits for: ticks, timers, items of queues. Thousands may become due together, so they take
+//! Hooks that no exchange waits for: ticks, timers, items of queues, answers to callouts of the root. Thousands may become due together, so they take
 //! turns.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use sidegate_wasm_host::{Fault, Vm};
+use tokio::sync::Semaphore;
 
 use super::{VmHandle, VmSlot};
 use crate::snapshot::plugin::Guest;
@@ -16,19 +18,40 @@ const LANE: Duration = Duration::from_micros(500);
 /// Timers that one VM may have running.
 const TIMERS_PER_VM: usize = 1024;
 
-impl VmSlot {
-    /// Runs a hook that no exchange waits for when it is its turn: thousands may become due together.
-    async fn in_turn<R>(&self, run: impl FnOnce() -> R) -> R {
-        let _turn = self.lane.acquire().await;
-        if self.lane_time.get() >= LANE {
+/// Where hooks that no exchange waits for queue: one of them runs at a time, and not for long before others have a go.
+pub struct Lane {
+    turn: Semaphore,
+    /// What they have taken since sockets were last looked at.
+    taken: Cell<Duration>,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self { turn: Semaphore::new(1), taken: Cell::default() }
+    }
+}
+
+impl Lane {
+    async fn run<R>(&self, run: impl FnOnce() -> R) -> R {
+        let _turn = self.turn.acquire().await;
+        if self.taken.get() >= LANE {
             // Sockets are looked at first, and whoever is ready by then.
-            self.lane_time.set(Duration::ZERO);
+            self.taken.set(Duration::ZERO);
             tokio::task::yield_now().await;
         }
         let begun = Instant::now();
         let done = run();
-        self.lane_time.set(self.lane_time.get() + begun.elapsed());
+        self.taken.set(self.taken.get() + begun.elapsed());
         done
+    }
+}
+
+impl VmSlot {
+    /// Runs a hook that no exchange waits for when it is its turn: thousands may become due together. Each plugin has
+    /// one place in the worker's queue, however much it wants.
+    pub(super) async fn in_turn<R>(&self, worker: &Worker, run: impl FnOnce() -> R) -> R {
+        let _turn = self.turn.acquire().await;
+        worker.lane.run(run).await
     }
 
     pub(super) fn set_tick(self: &Rc<Self>, worker: &Rc<Worker>, period: Option<Duration>) {
@@ -41,7 +64,7 @@ impl VmSlot {
         let task = tokio::task::spawn_local(async move {
             loop {
                 tokio::time::sleep(period).await;
-                let ticked = slot.in_turn(|| worker.call(&vm, |vm, env| vm.tick(env))).await;
+                let ticked = slot.in_turn(&worker, || worker.call(&vm, |vm, env| vm.tick(env))).await;
                 if let Err(fault) = ticked {
                     slot.clone().faulted(&worker, &vm, &fault);
                     return;
@@ -68,7 +91,7 @@ impl VmSlot {
             let rung = |vm: &mut Vm<Guest>, env: &mut Guest| {
                 vm.foreign_function(env, crate::worker::foreign::TIMER_FUNCTION, data)
             };
-            let result = slot.in_turn(|| worker.call(&vm, rung)).await;
+            let result = slot.in_turn(&worker, || worker.call(&vm, rung)).await;
             slot.after(&worker, &vm, result);
         });
     }
@@ -87,7 +110,7 @@ impl VmSlot {
             let result = worker.call(&vm, |vm, env| vm.queue_ready(env, queue));
             Some((vm, result))
         };
-        let told = self.in_turn(told).await;
+        let told = self.in_turn(worker, told).await;
         self.notices.set(self.notices.get() - 1);
         if let Some((vm, result)) = told {
             self.after(worker, &vm, result);

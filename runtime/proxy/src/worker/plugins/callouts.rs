@@ -6,6 +6,7 @@ use sidegate_wasm_host::{Callout, GrpcCallout, GrpcStep};
 use tokio::task::AbortHandle;
 
 use super::{VmHandle, VmSlot};
+use crate::exchange::held::Share;
 use crate::exchange::span::CalloutSpan;
 use crate::upstream::callout::grpc::{self, Event};
 use crate::upstream::callout::http;
@@ -26,19 +27,31 @@ impl Drop for Open {
 }
 
 impl VmSlot {
-    pub(super) fn callout(self: Rc<Self>, worker: &Rc<Worker>, id: u32, call: Callout, span: Option<Box<CalloutSpan>>) {
+    pub(super) fn callout(
+        self: Rc<Self>,
+        worker: &Rc<Worker>,
+        id: u32,
+        call: Callout,
+        span: Option<Box<CalloutSpan>>,
+        of_root: bool,
+    ) {
         // Whoever asked may end while it waits: its memory does not wait with it.
         let Some(vm) = self.current().map(|vm| Rc::downgrade(&vm)) else { return };
         let worker = worker.clone();
         tokio::task::spawn_local(async move {
-            let answer = http::send(&worker, call).await;
+            let mut share = Share::new(&worker);
+            let answer = http::send(&worker, call, &mut share).await;
             if let Some(span) = span {
                 let head = answer.as_ref().ok().and_then(|answer| answer.headers.first());
                 let (collector, told) = span.end(head.map(|(_, status)| status.as_slice()));
                 worker.process.spans.send(&collector, [told]);
             }
-            if let Some(vm) = vm.upgrade() {
+            let told = || {
+                let vm = vm.upgrade()?;
                 let result = worker.call(&vm, |vm, env| vm.callout_response(env, id, answer));
+                Some((vm, result))
+            };
+            if let Some((vm, result)) = if of_root { self.in_turn(&worker, told).await } else { told() } {
                 self.after(&worker, &vm, result);
             }
         });
