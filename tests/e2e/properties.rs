@@ -129,6 +129,7 @@ const TABLE: &[(&str, [Seen; 4])] = &[
     ("metadata", [EMPTY, EMPTY, EMPTY, NO]),
     ("metadata.filter_metadata", [EMPTY_MAP, EMPTY_MAP, EMPTY_MAP, NO]),
     ("metadata.filter_metadata.ns.key", [NO; 4]),
+    ("metadata.typed_filter_metadata", [EMPTY_MAP, EMPTY_MAP, EMPTY_MAP, NO]),
     ("filter_state", [GROUP, GROUP, GROUP, NO]),
     ("filter_state.none", [NO; 4]),
     ("upstream_filter_state.none", [NO; 4]),
@@ -147,13 +148,15 @@ const TABLE: &[(&str, [Seen; 4])] = &[
     ("xds.listener_metadata", [EMPTY, EMPTY, EMPTY, NO]),
     ("xds.upstream_host_metadata", [NO, GROUP, GROUP, NO]),
     // The message: id, cluster and metadata.
-    ("xds.node", [Hex("0a056170702d31120473686f701a0f0a0d0a044e414d4512051a03617070"); 4]),
+    ("xds.node", [Hex("0a056170702d31120473686f701a0f0a0d0a044e414d4512051a0361707032087369646567617465"); 4]),
     ("xds.node.id", [Text("app-1"); 4]),
     ("xds.node.cluster", [Text("shop"); 4]),
+    ("xds.node.user_agent_name", [Text("sidegate"); 4]),
+    ("xds.node.locality.region", [EMPTY; 4]),
     ("xds.node.metadata.NAME", [Text("app"); 4]),
     ("xds.node.metadata.none", [NO; 4]),
     // Names that Envoy no longer has, and older filters use.
-    ("node", [Hex("0a056170702d31120473686f701a0f0a0d0a044e414d4512051a03617070"); 4]),
+    ("node", [Hex("0a056170702d31120473686f701a0f0a0d0a044e414d4512051a0361707032087369646567617465"); 4]),
     ("node.id", [Text("app-1"); 4]),
     ("node.metadata.NAME", [Text("app"); 4]),
     ("cluster_name", [Text("app"), Text("app"), Text("app"), NO]),
@@ -195,6 +198,50 @@ fn matches(expected: Seen, seen: &str) -> bool {
         (Any, Some(("0", value))) => !value.is_empty(),
         _ => false,
     }
+}
+
+#[test]
+fn bodies_are_told_where_they_go_and_how_long_the_answer_took() {
+    // A trap is a 503: each hook asks for what it must be given.
+    let must = |path: &str, length: usize| {
+        format!(
+            "(if (call $get_property <{path}> #16 #20) (then unreachable))
+             (if (i32.lt_u (i32.load #20) #{length}) (then unreachable))"
+        )
+    };
+    let must_not = "(if (i32.ne (call $get_property <response\\00backend_latency> #16 #20) #1) (then unreachable))";
+    let going = [
+        must("upstream\\00address", 9),
+        must("upstream\\00port", 8),
+        must("upstream\\00local_address", 9),
+        must("upstream\\00cx_pool_ready_duration", 8),
+        must("upstream\\00request_attempt_count", 8),
+        "(if (i64.ne (i64.load (i32.load #16)) (i64.const 1)) (then unreachable))".to_owned(),
+    ];
+    let ended = must("response\\00backend_latency", 8);
+    // With a body the answer's head comes before its end; without, that is the end.
+    let head = format!("(if (local.get 2) (then {ended}) (else {must_not}))");
+    let end = format!("(if (local.get 2) (then {ended} (drop (call $log #2 <known at the end>))))");
+    let hooks =
+        [("request_body", going.concat()), ("response_headers", head), ("response_body", end), ("done", ended.clone())];
+    let hooks: Vec<_> = hooks.iter().map(|(hook, body)| (*hook, body.as_str())).collect();
+    let origin = Origin::answering(|request| match request.target.as_str() {
+        "/empty" => Answer::status(204),
+        _ => Answer::ok("fine"),
+    });
+    let text = config(", filters: [{plugin: guest}]", &origin, "");
+    let sidegate = Sidegate::configured(&format!("plugins: [{{name: guest, url: \"file:guest.wasm\"}}]\n{text}"))
+        .with_file("guest.wasm", guest_with("", &hooks))
+        .start();
+    let mut client = sidegate.connect();
+    for (path, status) in [("/", 200), ("/empty", 204)] {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+        client.write(format!("{head}5\r\nhello\r\n0\r\n\r\n").as_bytes()).unwrap();
+        assert_eq!(client.read_response().unwrap().status, status, "{path}");
+    }
+    sidegate.log().line_with("known at the end", Duration::from_secs(10)).unwrap();
+    let faults = sidegate.log().lines().into_iter().find(|line| line.contains("unreachable"));
+    assert_eq!(faults, None);
 }
 
 /// What each phase reported of these paths.

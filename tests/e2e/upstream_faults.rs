@@ -2,6 +2,7 @@
 //! request is not harmed.
 
 use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use sidegate_tests::h2::Http2Client;
@@ -42,6 +43,19 @@ fn a_close_instead_of_an_answer_is_503() {
     }
     let line = sidegate.stdout().line_with("/x", PATIENCE).unwrap();
     assert!(line.starts_with("503 UC "), "{line}");
+}
+
+#[test]
+fn a_broken_connection_is_503_with_uc_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // What was sent is left unread: the kernel answers with a reset.
+    let origin = std::thread::spawn(move || listener.accept().unwrap().0.peek(&mut [0; 16]).unwrap());
+    let sidegate = Sidegate::start(&logged("", address, ""));
+    assert_eq!(sidegate.get("/x").status, 503);
+    assert!(origin.join().unwrap() > 0);
+    let line = sidegate.stdout().line_with("/x", PATIENCE).unwrap();
+    assert!(line.starts_with("503 UC upstream_reset_before_response_started{connection_termination} "), "{line}");
 }
 
 #[test]

@@ -212,6 +212,7 @@ impl Exchange {
             upstream_local: None,
             pool_ready: None,
             upstream_time: None,
+            backend_latency: None,
             duration: None,
         };
         let key = worker.with_env(|env| env.views.insert(View::new(head, facts))) as StreamKey;

@@ -7,6 +7,7 @@ pub mod io;
 pub mod pool;
 pub mod retry;
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -63,7 +64,9 @@ pub struct Answer {
 
 /// What happened on the way, for logs and properties.
 #[derive(Default)]
-pub struct Trace {
+pub struct Trace<'a> {
+    /// Told when there is a connection, before anything is sent on it.
+    pub connected: Option<&'a dyn Fn(&Trace<'_>)>,
     pub attempts: u32,
     pub endpoint: Option<Arc<Endpoint>>,
     /// Our end of the connection.
@@ -114,7 +117,7 @@ pub async fn send(
     worker: &Worker,
     request: &mut Option<Request<RequestBody>>,
     target: &Target,
-    trace: &mut Trace,
+    trace: &mut Trace<'_>,
 ) -> Result<Answer, Failure> {
     let limit = match (target.retries.per_try_timeout, target.timeout, target.grpc) {
         (Some(limit), _, _) => Some(limit),
@@ -153,7 +156,7 @@ async fn attempts(
     worker: &Worker,
     request: &mut Option<Request<RequestBody>>,
     target: &Target,
-    trace: &mut Trace,
+    trace: &mut Trace<'_>,
 ) -> Result<Answer, Failure> {
     let cluster = &target.cluster;
     let permit = Permit::take(cluster, |load| &load.requests, cluster.limits.max_requests).ok_or(Failure::Overflow)?;
@@ -181,6 +184,9 @@ async fn attempts(
         trace.pool_ready = Some(Instant::now());
         trace.local = lease.local().cloned();
         trace.reused = lease.was_reused();
+        if let Some(tell) = trace.connected {
+            tell(trace);
+        }
         let Some(sending) = request.take() else { return Err(Failure::UpstreamReset) };
         match lease.send(sending).await {
             Ok(response) => {
@@ -199,7 +205,7 @@ fn elsewhere(
     target: &Target,
     failure: Failure,
     endpoint: &Endpoint,
-    trace: &mut Trace,
+    trace: &mut Trace<'_>,
 ) -> Option<Arc<Endpoint>> {
     let connecting = matches!(failure, Failure::ConnectFailure | Failure::ConnectTimeout);
     if !connecting || !target.retries.wants_reconnect() || trace.attempts > target.retries.attempts {
@@ -218,11 +224,23 @@ fn elsewhere(
 fn failure_of(error: &hyper::Error) -> Failure {
     if error.is_parse() || error.is_parse_too_large() {
         Failure::UpstreamProtocol
-    } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+    } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_of_connection(error) {
         Failure::UpstreamTerminated
     } else {
         Failure::UpstreamReset
     }
+}
+
+/// Whether the connection broke, and not only one stream on it.
+fn is_of_connection(error: &hyper::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() || error.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_io) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Writes the target of a request in the form that the upstream's protocol wants, and the fields that only the last

@@ -56,7 +56,12 @@ impl Exchange {
         upgrade: bool,
         trailers: bool,
     ) -> Result<Answer, Failure> {
+        let connected = |trace: &Trace<'_>| self.known(trace);
         let mut trace = Trace::default();
+        // Filters that see the body as it goes up may ask where.
+        if let RequestBody::Pumped { .. } = &body {
+            trace.connected = Some(&connected);
+        }
         let begun = Instant::now();
         let mut answer = {
             let tries = pin!(self.tries(body, target, (upgrade, trailers), &mut trace));
@@ -66,12 +71,9 @@ impl Exchange {
             // The route's time is that of the whole response. What filters waited for before is not part of it.
             answer.in_flight.deadline = target.timeout.map(|limit| begun + limit);
         }
+        self.known(&trace);
         self.worker.with_env(|env| {
             if let Some(view) = env.view(self.key) {
-                view.facts.attempts = trace.attempts;
-                view.facts.upstream = trace.endpoint;
-                view.facts.upstream_local = trace.local;
-                view.facts.pool_ready = trace.pool_ready.map(|at| at.duration_since(self.started));
                 view.facts.upstream_time = Some(self.started.elapsed());
                 if trace.exhausted {
                     view.facts.flags.insert(Flags::RETRY_LIMIT);
@@ -81,12 +83,24 @@ impl Exchange {
         answer
     }
 
+    /// Shows where the request goes.
+    fn known(&self, trace: &Trace<'_>) {
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                view.facts.attempts = trace.attempts;
+                view.facts.upstream = trace.endpoint.clone();
+                view.facts.upstream_local = trace.local.clone();
+                view.facts.pool_ready = trace.pool_ready.map(|at| at.duration_since(self.started));
+            }
+        });
+    }
+
     async fn tries(
         &self,
         body: RequestBody,
         target: &Target,
         (upgrade, trailers): (bool, bool),
-        trace: &mut Trace,
+        trace: &mut Trace<'_>,
     ) -> Result<Answer, Failure> {
         let replay = Replay::of(&body);
         let mut request = Some(self.outgoing(body, target, upgrade, trailers)?);
@@ -110,7 +124,7 @@ impl Exchange {
     }
 
     /// Tells the span of this exchange, if it has one.
-    fn attempt_over(&self, answer: &Result<Answer, Failure>, trace: &Trace) {
+    fn attempt_over(&self, answer: &Result<Answer, Failure>, trace: &Trace<'_>) {
         self.worker.with_env(|env| {
             if let Some(span) = env.view(self.key).and_then(|view| view.span.as_mut()) {
                 span.attempt_over(answer, trace);
@@ -124,7 +138,7 @@ impl Exchange {
         answer: &Result<Answer, Failure>,
         target: &Target,
         method: &Method,
-        trace: &mut Trace,
+        trace: &mut Trace<'_>,
         crossed: &mut bool,
     ) -> Option<Retry> {
         let policy = &target.retries;

@@ -306,6 +306,9 @@ impl ResponseBody {
     fn complete(&mut self) {
         if let Some(in_flight) = self.in_flight.take() {
             in_flight.complete();
+            if let Some(exchange) = &self.exchange {
+                exchange.upstream_ended();
+            }
         }
     }
 }

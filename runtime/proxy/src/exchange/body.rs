@@ -157,7 +157,7 @@ impl Pump {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => return Poll::Ready(Err(self.stop(self.exchange.broken(self.direction, &error)))),
             None => {
-                self.source_ended = true;
+                self.end_source();
                 return Poll::Ready(self.feed(0, Item::Data(Bytes::new(), true)));
             }
         };
@@ -169,20 +169,28 @@ impl Pump {
                 if self.direction == Direction::Request {
                     self.exchange.count_body(Direction::Request, &data);
                 }
-                self.source_ended = self.source.is_end();
-                if self.source_ended && self.direction == Direction::Request {
-                    self.exchange.request_ended();
+                if self.source.is_end() {
+                    self.end_source();
                 }
                 Item::Data(data, self.source_ended)
             }
             Err(frame) => {
-                self.source_ended = true;
+                self.end_source();
                 let fields = frame.into_trailers().unwrap_or_default();
                 self.exchange.set_trailers(self.direction, Some(Trailers::received(fields)));
                 Item::Trailers
             }
         };
         Poll::Ready(self.feed(0, item))
+    }
+
+    fn end_source(&mut self) {
+        self.source_ended = true;
+        match (self.direction, &self.source) {
+            (Direction::Request, _) => self.exchange.request_ended(),
+            (Direction::Response, Source::Incoming(_)) => self.exchange.upstream_ended(),
+            (Direction::Response, Source::Full(_) | Source::Empty) => {}
+        }
     }
 
     /// Takes an item through the stages from `from` on, to the end or to the first that keeps it.

@@ -96,6 +96,17 @@ impl Exchange {
         });
     }
 
+    /// The upstream's response has ended.
+    pub fn upstream_ended(&self) {
+        let elapsed = self.started.elapsed();
+        self.worker.with_env(|env| {
+            if let Some(view) = env.view(self.key) {
+                let sent = view.facts.pool_ready.unwrap_or_default();
+                view.facts.backend_latency.get_or_insert(elapsed.saturating_sub(sent));
+            }
+        });
+    }
+
     /// What a tunnel carried: bytes up and down.
     pub fn count_tunnel(&self, up: u64, down: u64) {
         self.add_bytes(Direction::Request, up, &[]);

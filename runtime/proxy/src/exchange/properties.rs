@@ -37,8 +37,8 @@ pub fn read(view: &View, path: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
             },
         },
         (b"metadata", None) => message(out),
-        // There is no metadata of filters: the map of it is empty.
-        (b"metadata", Some(b"filter_metadata")) => {
+        // There is no metadata of filters: the maps of it are empty.
+        (b"metadata", Some(b"filter_metadata" | b"typed_filter_metadata")) => {
             out.extend_from_slice(&[0; 4]);
             Status::Ok
         }
@@ -164,10 +164,8 @@ fn response(view: &View, name: &[u8], open: Open, out: &mut Vec<u8>) -> Status {
         b"flags" => integer(facts.flags.bits(), out),
         b"size" => integer(facts.response_bytes, out),
         b"total_size" => integer(facts.response_bytes + head.map_or(0, |head| head.byte_size() as u64), out),
-        // Known when the response has ended.
-        b"backend_latency" if open.is_log() => {
-            facts.upstream_time.map_or(Status::NotFound, |time| nanoseconds(time, out))
-        }
+        // Known when the upstream's response has ended.
+        b"backend_latency" => facts.backend_latency.map_or(Status::NotFound, |time| nanoseconds(time, out)),
         b"grpc_status" => match head.and_then(|head| grpc_status(head, view.response_trailers.as_ref())) {
             Some(status) => integer(status.into(), out),
             None => Status::NotFound,

@@ -102,7 +102,12 @@ impl Exchange {
                 view.response = Some(ResponseHead::new(parts.status, parts.headers));
             }
         });
-        let source = if body.is_end_stream() { Source::Empty } else { Source::Incoming(body) };
+        let source = if body.is_end_stream() {
+            self.upstream_ended();
+            Source::Empty
+        } else {
+            Source::Incoming(body)
+        };
         let before = self.chain.borrow().count();
         self.return_through(Returning { source, in_flight: Some(in_flight), before }).await
     }

@@ -79,6 +79,8 @@ pub struct Facts {
     /// From the start of the exchange to a connection, to the end of the response's head, to the end of everything.
     pub pool_ready: Option<Duration>,
     pub upstream_time: Option<Duration>,
+    /// From a connection to the end of the upstream's response.
+    pub backend_latency: Option<Duration>,
     pub duration: Option<Duration>,
 }
 

@@ -54,7 +54,7 @@ pub fn call(env: &mut Box<Env>, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Sta
         "verify_signature" => signature::verify(argument, out),
         "sign" => signature::sign(argument, out),
         "set_envoy_filter_state" => filter_state::set(key.and_then(|key| env.view(key)), argument),
-        "declare_property" => filter_state::declare(guest, key.is_some(), argument),
+        "declare_property" => filter_state::declare(guest, argument),
         "expr_create" => guest.expressions.create(argument, out),
         "expr_evaluate" => guest.expressions.evaluate(argument, &Attributes::of(env, spec, stream), out),
         "expr_delete" => guest.expressions.delete(argument),

@@ -6,6 +6,9 @@ use sidegate_wasm_host::pairs;
 use crate::protobuf;
 use crate::snapshot::{Clusters, Node};
 
+/// What this proxy calls itself.
+pub const USER_AGENT: &str = "sidegate";
+
 /// Reads one property into `out`.
 pub fn property(node: &Node, clusters: &Clusters, path: &[u8], out: &mut Vec<u8>) -> Status {
     if path == b"sidegate.clusters" {
@@ -22,7 +25,12 @@ pub fn property(node: &Node, clusters: &Clusters, path: &[u8], out: &mut Vec<u8>
         (Some(b""), None) => out.extend_from_slice(&message(node)),
         (Some(b"id"), None) => out.extend_from_slice(node.id.as_bytes()),
         (Some(b"cluster"), None) => out.extend_from_slice(node.cluster.as_bytes()),
+        (Some(b"user_agent_name"), None) => out.extend_from_slice(USER_AGENT.as_bytes()),
         (Some(b"locality"), None) => out.extend_from_slice(&locality(&node.locality)),
+        (Some(b"locality"), Some(name)) => match (place(&node.locality, name), segments.nth(1)) {
+            (Some(text), None) => out.extend_from_slice(text.as_bytes()),
+            _ => return Status::NotFound,
+        },
         (Some(b"metadata"), None) => map(&node.metadata, out),
         (Some(b"metadata"), Some(_)) => match metadata(node, segments) {
             None | Some(serde_json::Value::Null) => return Status::NotFound,
@@ -49,8 +57,8 @@ pub fn metadata<'n, 's>(node: &'n Node, keys: impl Iterator<Item = &'s [u8]>) ->
     value
 }
 
-/// `envoy.config.core.v3.Node` with its id, cluster, metadata and locality.
-fn message(node: &Node) -> Vec<u8> {
+/// `envoy.config.core.v3.Node` with its id, cluster, metadata, locality and the proxy's own name.
+pub fn message(node: &Node) -> Vec<u8> {
     let mut out = Vec::new();
     protobuf::put_bytes(&mut out, 1, node.id.as_bytes());
     protobuf::put_bytes(&mut out, 2, node.cluster.as_bytes());
@@ -60,7 +68,14 @@ fn message(node: &Node) -> Vec<u8> {
     if !node.locality.is_empty() {
         protobuf::put_message(&mut out, 4, &locality(&node.locality));
     }
+    protobuf::put_bytes(&mut out, 6, USER_AGENT.as_bytes());
     out
+}
+
+/// A field of a locality, empty where it is not said.
+pub fn place<'t>(locality: &'t str, name: &[u8]) -> Option<&'t str> {
+    let at = [&b"region"[..], b"zone", b"sub_zone"].iter().position(|known| *known == name)?;
+    Some(locality.splitn(3, '/').nth(at).unwrap_or_default())
 }
 
 /// `envoy.config.core.v3.Locality` of `region/zone/subzone`.
@@ -131,12 +146,18 @@ mod tests {
             let zones = "\u{2}\0\0\0\u{1}\0\0\0\0\0\0\0\u{8}\0\0\0\0\0\0\0a\0\0\0\0\0\0\0\0\u{fffd}?\0\0";
             assert_eq!(below(".metadata.zones"), (Status::Ok, zones.into()));
             assert_eq!(below(".locality"), (Status::Ok, "\n\u{2}eu\u{12}\u{1}a".into()));
-            for absent in [".none", ".metadata.none", ".metadata.NAME.x", ".id.x", "ly"] {
+            for (name, text) in [("region", "eu"), ("zone", "a"), ("sub_zone", "")] {
+                assert_eq!(below(&format!(".locality.{name}")), (Status::Ok, text.into()));
+            }
+            assert_eq!(below(".user_agent_name"), (Status::Ok, "sidegate".into()));
+            for absent in
+                [".none", ".metadata.none", ".metadata.NAME.x", ".id.x", ".locality.x", ".locality.zone.x", "ly"]
+            {
                 assert_eq!(below(absent), (Status::NotFound, String::new()), "{absent}");
             }
             let (status, whole) = below("");
             assert!(status == Status::Ok && whole.starts_with("\n\u{5}app-1\u{12}\u{4}shop\u{1a}"), "{whole:?}");
-            assert!(whole.ends_with("\"\u{7}\n\u{2}eu\u{12}\u{1}a"), "{whole:?}");
+            assert!(whole.ends_with("\"\u{7}\n\u{2}eu\u{12}\u{1}a2\u{8}sidegate"), "{whole:?}");
         }
         assert_eq!(read("xds").0, Status::SerializationFailure);
     }

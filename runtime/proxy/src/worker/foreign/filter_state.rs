@@ -47,7 +47,7 @@ pub(super) fn set(view: Option<&mut View>, argument: &[u8]) -> Status {
 }
 
 /// Argument: `DeclarePropertyArguments`. It holds for later writes of this VM; a name is declared once.
-pub(super) fn declare(guest: &mut Guest, on_stream: bool, argument: &[u8]) -> Status {
+pub(super) fn declare(guest: &mut Guest, argument: &[u8]) -> Status {
     let (mut name, mut declared): (&[u8], _) = (b"", Declared::default());
     let read = protobuf::read(argument, |number, field| match (number, field) {
         (1, Value::Bytes(bytes)) => name = bytes,
@@ -60,8 +60,7 @@ pub(super) fn declare(guest: &mut Guest, on_stream: bool, argument: &[u8]) -> St
     }
     let known = &mut guest.declarations.0;
     if known.contains_key(name) {
-        // Every exchange has declarations of its own in Envoy, so a filter may repeat itself there.
-        return if on_stream { Status::Ok } else { Status::BadArgument };
+        return Status::BadArgument;
     }
     if known.len() >= DECLARATIONS {
         return Status::InternalFailure;
@@ -143,14 +142,13 @@ mod tests {
         let mut argument = message(&[(1, b"name")]);
         protobuf::put_number(&mut argument, 2, 1);
         protobuf::put_number(&mut argument, 3, 1);
-        assert_eq!(declare(&mut guest, false, &argument), Status::Ok);
+        assert_eq!(declare(&mut guest, &argument), Status::Ok);
         assert_eq!(guest.declarations.of(b"name"), Declared { readonly: true, text: true });
-        assert_eq!(declare(&mut guest, false, &argument), Status::BadArgument);
-        assert_eq!(declare(&mut guest, true, &argument), Status::Ok);
-        assert_eq!(declare(&mut guest, false, b"\x0a\x09"), Status::BadArgument);
+        assert_eq!(declare(&mut guest, &argument), Status::BadArgument);
+        assert_eq!(declare(&mut guest, b"\x0a\x09"), Status::BadArgument);
         for at in 1..DECLARATIONS {
-            assert_eq!(declare(&mut guest, false, &message(&[(1, at.to_string().as_bytes())])), Status::Ok);
+            assert_eq!(declare(&mut guest, &message(&[(1, at.to_string().as_bytes())])), Status::Ok);
         }
-        assert_eq!(declare(&mut guest, false, &message(&[(1, b"more")])), Status::InternalFailure);
+        assert_eq!(declare(&mut guest, &message(&[(1, b"more")])), Status::InternalFailure);
     }
 }

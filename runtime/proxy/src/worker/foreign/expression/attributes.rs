@@ -75,6 +75,11 @@ impl<'a> Attributes<'a> {
 
     /// All of a group that is a map or a message; `None` for other groups.
     pub(super) fn whole(&self, path: &[u8]) -> Option<Value> {
+        match node::below(path) {
+            Some(b"") => return Some(Value::Message(node::message(self.asker?.1).into())),
+            Some(b"locality") => return Some(Value::Message(node::locality(&self.asker?.1.locality).into())),
+            _ => {}
+        }
         let (view, open) = self.view?;
         match kind(path) {
             Some(Kind::Headers) => {
@@ -98,6 +103,9 @@ impl<'a> Attributes<'a> {
             }
             (b"id", None) => Some(Value::Text(own.id.as_str().into())),
             (b"cluster", None) => Some(Value::Text(own.cluster.as_str().into())),
+            (b"user_agent_name", None) => Some(Value::Text(node::USER_AGENT.into())),
+            (b"locality", None) => Some(Value::Group(b"xds\0node\0locality"[..].into())),
+            (b"locality", Some(name)) => Some(Value::Text(node::place(&own.locality, name)?.into())),
             (b"metadata", None) => object(&own.metadata),
             (b"metadata", Some(_)) => json(node::metadata(own, segments)?),
             _ => None,
@@ -124,7 +132,7 @@ fn kind(path: &[u8]) -> Option<Kind> {
     };
     Some(match (group, name) {
         ("request" | "response", "headers") | ("response", "trailers") => Kind::Headers,
-        ("metadata", "filter_metadata") => Kind::Headers,
+        ("metadata", "filter_metadata" | "typed_filter_metadata") => Kind::Headers,
         ("request", "time") => Kind::Timestamp,
         ("request", "duration") | ("response", "backend_latency") | ("upstream", "cx_pool_ready_duration") => {
             Kind::Duration

@@ -44,6 +44,7 @@ pub(super) fn is_known(name: &str, arguments: usize) -> bool {
         | "duration"
         | "timestamp"
         | "dyn"
+        | "type"
         | "getFullYear"
         | "getMonth"
         | "getDate"
@@ -66,6 +67,7 @@ pub(super) fn unary(name: &str, value: Value, budget: &mut Budget) -> Result<Val
         (op::NEGATE, Value::Int(number)) => Value::Int(number.checked_neg().ok_or(Failed::Overflow)?),
         (op::NEGATE, Value::Double(number)) => Value::Double(-number),
         ("dyn", _) => value,
+        ("type", _) => Value::Type(value.kind()),
         ("size", Value::Text(text)) => {
             budget.steps(text.len() / 1024)?;
             count(text.chars().count())

@@ -64,8 +64,12 @@ fn values_come_as_properties_do() {
     assert_eq!(evaluate("1.5"), Ok(1.5_f64.to_le_bytes().to_vec()));
     assert_eq!(evaluate("duration('1s')"), Ok(1_000_000_000_i64.to_le_bytes().to_vec()));
     assert_eq!(evaluate("{'k': 'v'}"), Ok(b"\x01\0\0\0\x01\0\0\0\x01\0\0\0k\0v\0".to_vec()));
+    assert_eq!((evaluate("[]"), evaluate("{}")), (Ok(vec![0; 4]), Ok(vec![0; 4])), "a count of nothing");
+    holds("type(1) == type(2) && type(1) != type('a')");
+    assert!(evaluate("xds.node").unwrap().starts_with(b"\n\x05app-1"), "a message");
+    assert_eq!(evaluate("xds.node.locality.zone + xds.node.user_agent_name"), Ok(b"sidegate".to_vec()));
     assert_eq!(evaluate("['k']"), Ok(b"\x01\0\0\0\x01\0\0\0\0\0\0\0k\0\0".to_vec()));
-    for text in ["null", "[null]", "xds.node"] {
+    for text in ["null", "[null]", "xds", "type(1)"] {
         assert_eq!(evaluate(text), Err(Status::SerializationFailure), "{text}");
     }
 }

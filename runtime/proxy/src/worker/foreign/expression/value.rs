@@ -23,6 +23,8 @@ pub(super) enum Value {
     Map(Rc<Items<(Value, Value)>>),
     /// A protobuf message, opaque here.
     Message(Rc<[u8]>),
+    /// What `type` answers: the name of a kind.
+    Type(&'static str),
     /// Attributes below this path, read when one of them is asked for.
     Group(Rc<[u8]>),
 }
@@ -75,6 +77,7 @@ impl Value {
             Self::List(_) => "list",
             Self::Map(_) => "map",
             Self::Message(_) => "message",
+            Self::Type(_) => "type",
             Self::Group(_) => "attributes",
         }
     }
@@ -110,6 +113,7 @@ impl Value {
                 a.len() == b.len() && a.iter().all(|(key, value)| find(b, key).is_some_and(|other| other.equals(value)))
             }
             (Self::Message(a), Self::Message(b)) => a == b,
+            (Self::Type(a), Self::Type(b)) => a == b,
             _ => self.order(other) == Some(Ordering::Equal),
         }
     }
@@ -136,10 +140,10 @@ impl Value {
         }
     }
 
-    /// Appends the value as a property would be: a null, or attributes that are no value, cannot be.
+    /// Appends the value as a property would be: a null, a type, or attributes that are no value, cannot be.
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Status {
         match self {
-            Self::Null | Self::Group(_) => return Status::SerializationFailure,
+            Self::Null | Self::Type(_) | Self::Group(_) => return Status::SerializationFailure,
             Self::Bool(flag) => out.push(u8::from(*flag)),
             Self::Int(number) | Self::Duration(number) | Self::Timestamp(number) => {
                 out.extend_from_slice(&number.to_le_bytes());
@@ -157,7 +161,7 @@ impl Value {
                     }
                     items.push((bytes, Vec::new()));
                 }
-                pairs::encode_list(&items, out);
+                pairs::encode_value(&items, out);
             }
             Self::Map(map) => {
                 let mut items = Vec::with_capacity(map.len());
@@ -168,7 +172,7 @@ impl Value {
                     }
                     items.push((left, right));
                 }
-                pairs::encode_list(&items, out);
+                pairs::encode_value(&items, out);
             }
         }
         Status::Ok
