@@ -39,7 +39,7 @@ const BLOCKING: [(&str, &str, &str); 4] = [
     ("worker/env.rs", "Mutex", "quotas of metric series, asked once per new series and never on the path of a request"),
 ];
 /// Rooms of the exchange that hold values only, which upstream takes and gives.
-const EXCHANGE_VALUES: [&str; 3] = ["bodies", "head", "reply"];
+const EXCHANGE_VALUES: [&str; 4] = ["bodies", "head", "held", "reply"];
 /// Files that may say `unsafe`: loading an artifact that we compiled, and the guest's side of the ABI.
 const UNSAFE_FILES: [&str; 2] = ["runtime/wasm-host/src/native.rs", "sdk/src/abi.rs"];
 /// What a file may have at most, and it should stay far below.

@@ -358,6 +358,7 @@ impl Exchange {
                 retries,
                 version: view.facts.protocol,
                 only_http2: false,
+                background: false,
                 grpc: self.grpc,
                 cluster,
             })

@@ -42,6 +42,8 @@ pub struct Target {
     pub version: Version,
     /// HTTP/2 whatever the cluster's protocol: gRPC callouts.
     pub only_http2: bool,
+    /// No exchange waits for it: half of what the cluster takes is left to those that do.
+    pub background: bool,
     pub grpc: bool,
 }
 
@@ -159,7 +161,9 @@ async fn attempts(
     trace: &mut Trace<'_>,
 ) -> Result<Answer, Failure> {
     let cluster = &target.cluster;
-    let permit = Permit::take(cluster, |load| &load.requests, cluster.limits.max_requests).ok_or(Failure::Overflow)?;
+    let all = cluster.limits.max_requests;
+    let limit = if target.background { all.div_ceil(2) } else { all };
+    let permit = Permit::take(cluster, |load| &load.requests, limit).ok_or(Failure::Overflow)?;
     let endpoint =
         balancer::pick(cluster, target.subset.as_deref(), worker, &trace.failed).ok_or(Failure::NoEndpoint)?;
     endpoint.active.fetch_add(1, Ordering::Relaxed);

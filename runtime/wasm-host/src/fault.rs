@@ -18,11 +18,7 @@ pub struct Fault {
 
 impl Fault {
     pub(crate) fn new(hook: Hook, reason: FaultReason, detail: impl fmt::Display) -> Self {
-        let mut detail = detail.to_string();
-        if let Some((end, _)) = detail.char_indices().find(|(at, _)| *at >= limits::FAULT_TEXT) {
-            detail.truncate(end);
-        }
-        Self { hook, reason, detail, calls: String::new() }
+        Self { hook, reason, detail: cut(detail.to_string()), calls: String::new() }
     }
 
     /// The VM had ended before `hook` could run.
@@ -30,6 +26,12 @@ impl Fault {
     pub fn lost(hook: Hook) -> Self {
         Self::new(hook, FaultReason::VmLost, "the VM has ended")
     }
+}
+
+/// No more of a text than is worth telling.
+pub(crate) fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(limits::FAULT_TEXT));
+    text
 }
 
 /// The text of a module or about it, for a log: other control characters than line ends are escaped, and no line but

@@ -11,6 +11,7 @@
 //! guest), [`event`] (what passed the door), `memory` and [`pairs`] (its memory), [`limits`] (every bound), [`shared`] (what VMs share).
 
 pub mod abi;
+mod backtrace;
 mod bodies;
 mod calls;
 pub mod context;

@@ -32,6 +32,14 @@ impl Default for Limits {
 
 /// A module file in bytes: 32 MiB holds the largest known Go filters several times over.
 pub const MODULE_BYTES: usize = 32 << 20;
+/// Functions of a module: the largest known Go filters have some 20,000. Each costs memory as long as the code lives.
+pub const FUNCTIONS: usize = 200_000;
+/// Bytes of one function: compiling it takes more than in proportion. Generated tables and parsers stay far below.
+pub const FUNCTION_BYTES: usize = 1 << 20;
+/// Bytes of a function's name: a fault copies those of its frames.
+pub const FUNCTION_NAME: usize = 64 << 10;
+/// Elements that a module lists for its tables.
+pub const ELEMENTS: usize = 200_000;
 /// Table elements in all tables of a VM: function tables of known modules stay below 5,000.
 pub const TABLE_ELEMENTS: usize = 10_000;
 /// Guest stack in bytes; worker threads have at least four times as much.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wasmparser::{ExternalKind, Parser, Payload, TypeRef};
+use wasmparser::{BinaryReader, ElementItems, ExternalKind, Name, NameSectionReader, Parser, Payload, TypeRef};
 use wasmtime::{ExternType, FuncType, InstancePre};
 
 use crate::abi::AbiVersion;
 use crate::engine::Engine;
-use crate::fault::harmless;
+use crate::fault::{cut, harmless};
 use crate::hooks::Hook;
 use crate::host::Host;
 use crate::limits;
@@ -29,6 +29,8 @@ pub enum LoadError {
     NotWasm,
     #[error("not a WebAssembly module: {0}")]
     Malformed(String),
+    #[error("has {found} {what}, more than the {max} allowed")]
+    TooMuch { what: &'static str, found: usize, max: usize },
     #[error("is a WebAssembly component; Proxy-Wasm filters are core modules")]
     Component,
     #[error("exports no proxy_abi_version_0_1_0, _0_2_0 or _0_2_1: not a Proxy-Wasm filter, or of an unknown version")]
@@ -71,7 +73,7 @@ impl Outline {
         if !wasm.starts_with(MAGIC) {
             return Err(LoadError::NotWasm);
         }
-        let scan = Scan::run(wasm).map_err(|error| LoadError::Malformed(error.to_string()))?;
+        let scan = Scan::run(wasm)?;
         let abi = AbiVersion::ALL
             .into_iter()
             .rev()
@@ -122,9 +124,9 @@ struct Scan {
 }
 
 impl Scan {
-    fn run(wasm: &[u8]) -> Result<Self, wasmparser::BinaryReaderError> {
+    fn run(wasm: &[u8]) -> Result<Self, LoadError> {
         let mut scan = Self::default();
-        let mut code = 0;
+        let (mut code, mut elements) = (0, 0);
         for payload in Parser::new(0).parse_all(wasm) {
             match payload? {
                 Payload::ImportSection(section) => {
@@ -147,11 +149,34 @@ impl Scan {
                         }
                     }
                 }
+                Payload::FunctionSection(section) => {
+                    within("functions", section.count() as usize, limits::FUNCTIONS)?;
+                }
+                Payload::ElementSection(section) => {
+                    for element in section {
+                        elements += match element?.items {
+                            ElementItems::Functions(items) => items.count() as usize,
+                            ElementItems::Expressions(_, items) => items.count() as usize,
+                        };
+                        within("elements of tables", elements, limits::ELEMENTS)?;
+                    }
+                }
                 Payload::CodeSectionEntry(body) => {
+                    within("bytes in one function", body.range().len(), limits::FUNCTION_BYTES)?;
                     if let Some(found) = trivial::body(&body)? {
                         scan.trivial.insert(scan.imported_functions + code, found);
                     }
                     code += 1;
+                }
+                Payload::CustomSection(section) if section.name() == "name" => {
+                    let reader = NameSectionReader::new(BinaryReader::new(section.data(), section.data_offset()));
+                    let names = reader.into_iter().map_while(Result::ok).filter_map(|names| match names {
+                        Name::Function(names) => Some(names),
+                        _ => None,
+                    });
+                    for naming in names.flatten().map_while(Result::ok) {
+                        within("bytes in the name of a function", naming.name.len(), limits::FUNCTION_NAME)?;
+                    }
                 }
                 Payload::CustomSection(section) if section.name() == "sidegate.hooks" => {
                     let names = String::from_utf8_lossy(section.data());
@@ -163,6 +188,16 @@ impl Scan {
         }
         Ok(scan)
     }
+}
+
+impl From<wasmparser::BinaryReaderError> for LoadError {
+    fn from(error: wasmparser::BinaryReaderError) -> Self {
+        Self::Malformed(harmless(&cut(error.to_string())))
+    }
+}
+
+fn within(what: &'static str, found: usize, max: usize) -> Result<(), LoadError> {
+    if found > max { Err(LoadError::TooMuch { what, found, max }) } else { Ok(()) }
 }
 
 /// Compiled code, checked and linked: ready to make VMs from on any thread. Cheap to clone.
@@ -232,5 +267,5 @@ fn describe(found: &FuncType) -> String {
 }
 
 fn text(error: &wasmtime::Error) -> String {
-    harmless(&format!("{error:#}"))
+    harmless(&cut(format!("{error:#}")))
 }

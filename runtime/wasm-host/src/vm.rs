@@ -4,13 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{Instance, Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
+use wasmtime::{Instance, Store, TypedFunc, UpdateDeadline, WasmBacktrace, WasmParams, WasmResults};
 
 use crate::abi::AbiVersion;
+use crate::backtrace;
 use crate::bodies::BodyUse;
 use crate::context::{ContextId, ROOT};
 use crate::event::{Begun, Event, HookRun, Returned};
-use crate::fault::{Fault, FaultReason, harmless};
+use crate::fault::{Fault, FaultReason, cut, harmless};
 use crate::hooks::{Hook, HookSet};
 use crate::host::{Host, StreamKey};
 use crate::hostcalls::{Call, wasi};
@@ -329,7 +330,10 @@ impl<H: Host> Core<H> {
         };
         // Not the error's own long form: with RUST_BACKTRACE it resolves the symbols of the host, which takes a tenth of
         // a second of everybody's time.
-        let causes: Vec<String> = error.chain().map(|cause| harmless(&cause.to_string())).collect();
+        let way = error.downcast_ref::<WasmBacktrace>().map(backtrace::text);
+        let told = usize::from(way.is_some());
+        let causes = way.into_iter().chain(error.chain().skip(told).map(|cause| cut(cause.to_string())));
+        let causes: Vec<String> = causes.map(|cause| harmless(&cause)).collect();
         let fault = Fault::new(hook, reason, causes.join("\n\nCaused by:\n    "));
         Fault { calls: state.recent.to_string(), ..fault }
     }

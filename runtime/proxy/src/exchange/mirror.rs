@@ -78,6 +78,7 @@ impl Exchange {
                 retries: RetryPolicy::never(),
                 version: original.version,
                 only_http2: false,
+                background: false,
                 grpc: original.grpc,
             };
             let Ok(mut request) = self.outgoing(copy, &target, false, trailers) else { continue };

@@ -369,7 +369,13 @@ impl Host for Box<Env> {
                 None => {}
             }
         }
-        self.outbox.push(Intent::Grpc { tag: spec.tag, id, call: Box::new(call), span: told });
+        self.outbox.push(Intent::Grpc {
+            tag: spec.tag,
+            id,
+            call: Box::new(call),
+            span: told,
+            of_root: stream.is_none(),
+        });
         Ok(())
     }
 

@@ -27,6 +27,7 @@ pub enum Intent {
         call: Box<GrpcCallout>,
         /// As of a callout; a stream has none.
         span: Option<Box<CalloutSpan>>,
+        of_root: bool,
     },
     /// What a guest does with one that it began.
     GrpcStep { tag: u64, id: u32, step: GrpcStep },

@@ -360,9 +360,9 @@ impl Worker {
                         slot.callout(self, id, call, span, of_root);
                     }
                 }
-                Intent::Grpc { tag, id, call, span } => {
+                Intent::Grpc { tag, id, call, span, of_root } => {
                     if let Some(slot) = self.slot(tag) {
-                        slot.grpc(self, id, *call, span);
+                        slot.grpc(self, id, *call, span, of_root);
                     }
                 }
                 Intent::GrpcStep { tag, id, step } => {

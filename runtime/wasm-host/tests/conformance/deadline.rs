@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sidegate_wasm_host::abi::Status;
 use sidegate_wasm_host::hooks::{CalloutAnswer, Hook};
 use sidegate_wasm_host::testing::{FakeHost, FakeStream, thread_cpu};
 use sidegate_wasm_host::{ContextId, Fault, FaultReason, Vm};
@@ -133,4 +134,19 @@ fn a_deadline_in_a_callout_answer_names_its_hook() {
     run.tick();
     let fault = run.vm.callout_response(&mut run.host, 4, Ok(CalloutAnswer::default())).unwrap_err();
     assert_eq!((fault.hook, fault.reason), (Hook::CalloutResponse, FaultReason::Deadline));
+}
+
+#[test]
+fn a_list_of_hostcalls_without_a_loop_is_ended_too() {
+    let host = FakeHost::new().with_function("slow", |_, _| {
+        let until = thread_cpu() + Duration::from_millis(1);
+        while thread_cpu() < until {}
+        Status::Ok
+    });
+    let body = "(drop (call $proxy_call_foreign_function 'slow' '' #0 #0))".repeat(2000);
+    let mut run = Guest::new("request_headers", &body).start_with(spec(), host);
+    let id = run.open(FakeStream::get("/"));
+    let (fault, spent) = loops(&mut run, Hook::RequestHeaders, id);
+    assert_eq!(fault.reason, FaultReason::Deadline);
+    assert!(spent < Duration::from_millis(1000), "2000 calls take 2 s: ended after {spent:?}");
 }

@@ -87,6 +87,27 @@ fn a_body_that_does_not_validate() {
 }
 
 #[test]
+fn what_would_take_long_to_compile_or_much_to_keep_is_refused() {
+    let many = |piece: &str, count: usize| piece.repeat(count);
+    for (text, words) in [
+        (many("(func)", 200_001), "200001 functions, more than the 200000 allowed"),
+        (format!("(func {})", many("(drop (i32.const 0))", 400_000)), "bytes in one function, more than the 1048576"),
+        (format!("(func $f) (elem func {})", many("$f ", 200_001)), "elements of tables"),
+        (format!("(func ${})", many("x", 70_000)), "bytes in the name of a function"),
+    ] {
+        let error = error(&text).to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_reason_is_no_longer_than_worth_telling() {
+    let import = format!("(import \"env\" \"{}\" (func))", "x".repeat(90_000));
+    let error = error(&format!("(module {import} {MARKER} {MEMORY} {MALLOC})")).to_string();
+    assert!(error.contains("cannot be linked") && error.len() < 5000, "{} bytes", error.len());
+}
+
+#[test]
 fn the_outline_tells_version_imports_and_hooks() {
     let outline = Guest::new("tick", "(call $say #1)").load().unwrap().outline().clone();
     assert_eq!(outline.abi, AbiVersion::V0_2_1);

@@ -50,13 +50,13 @@ struct End {
 }
 
 /// Makes a call with one message and waits for the one of its answer.
-pub async fn call(worker: &Worker, mut call: GrpcCallout) -> Result<Vec<u8>, GrpcStatus> {
+pub async fn call(worker: &Worker, mut call: GrpcCallout, of_root: bool) -> Result<Vec<u8>, GrpcStatus> {
     let limit = call.timeout.unwrap_or(MAX_TIME).min(MAX_TIME);
     let message = call.message.take().unwrap_or_default();
     let body = RequestBody::Full(Some(frame(&message)));
     drop(message);
     let (mut answer, mut count) = (None, 0);
-    let end = converse(worker, call, body, Some(limit), |event| {
+    let end = converse(worker, call, of_root, body, Some(limit), |event| {
         if let Event::Message(message) = event {
             answer.get_or_insert(message);
             count += 1;
@@ -71,9 +71,9 @@ pub async fn call(worker: &Worker, mut call: GrpcCallout) -> Result<Vec<u8>, Grp
 }
 
 /// Opens a stream and tells what it brings until it ends. The next message is read when `tell` has returned.
-pub async fn stream(worker: &Worker, call: GrpcCallout, body: Outgoing, mut tell: impl FnMut(Event)) {
+pub async fn stream(worker: &Worker, call: GrpcCallout, of_root: bool, body: Outgoing, mut tell: impl FnMut(Event)) {
     let limit = call.timeout;
-    let end = converse(worker, call, RequestBody::Messages(body), limit, &mut tell).await;
+    let end = converse(worker, call, of_root, RequestBody::Messages(body), limit, &mut tell).await;
     tell(Event::TrailingMetadata(end.trailers));
     tell(Event::Closed(end.status));
 }
@@ -81,11 +81,12 @@ pub async fn stream(worker: &Worker, call: GrpcCallout, body: Outgoing, mut tell
 async fn converse(
     worker: &Worker,
     call: GrpcCallout,
+    of_root: bool,
     body: RequestBody,
     limit: Option<Duration>,
     tell: impl FnMut(Event),
 ) -> End {
-    let work = pin!(exchange(worker, call, body, limit, tell));
+    let work = pin!(exchange(worker, call, of_root, body, limit, tell));
     let end = match limit {
         None => work.await,
         Some(limit) => tokio::time::timeout(limit, work)
@@ -98,6 +99,7 @@ async fn converse(
 async fn exchange(
     worker: &Worker,
     call: GrpcCallout,
+    of_root: bool,
     body: RequestBody,
     limit: Option<Duration>,
     mut tell: impl FnMut(Event),
@@ -110,6 +112,7 @@ async fn exchange(
         retries: RetryPolicy::default(),
         version: Version::HTTP_2,
         only_http2: true,
+        background: of_root,
         grpc: true,
     };
     let mut request = Some(build(call, body, limit, &target)?);

@@ -35,9 +35,9 @@ pub fn is_sendable(call: &Callout) -> bool {
 
 /// Sends a callout. What goes wrong is an answer that says so; one that is cut or too large is an error. The answer's
 /// body counts among what filters keep back as long as `share` lives.
-pub async fn send(worker: &Worker, call: Callout, share: &mut Share) -> Result<CalloutAnswer, String> {
+pub async fn send(worker: &Worker, call: Callout, of_root: bool, share: &mut Share) -> Result<CalloutAnswer, String> {
     let limit = call.timeout.unwrap_or(MAX_TIME).min(MAX_TIME);
-    match tokio::time::timeout(limit, exchange(worker, call, limit, share)).await {
+    match tokio::time::timeout(limit, exchange(worker, call, of_root, limit, share)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(failure)) => Ok(failed(failure)),
         Err(_) => Ok(failed(Failure::ResponseTimeout)),
@@ -47,6 +47,7 @@ pub async fn send(worker: &Worker, call: Callout, share: &mut Share) -> Result<C
 async fn exchange(
     worker: &Worker,
     call: Callout,
+    of_root: bool,
     limit: Duration,
     share: &mut Share,
 ) -> Result<Result<CalloutAnswer, String>, Failure> {
@@ -58,6 +59,7 @@ async fn exchange(
         retries: RetryPolicy::default(),
         version: Version::HTTP_11,
         only_http2: false,
+        background: of_root,
         grpc: false,
     };
     let mut request = Some(build(call, &target)?);

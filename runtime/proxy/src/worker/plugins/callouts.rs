@@ -40,7 +40,7 @@ impl VmSlot {
         let worker = worker.clone();
         tokio::task::spawn_local(async move {
             let mut share = Share::new(&worker);
-            let answer = http::send(&worker, call, &mut share).await;
+            let answer = http::send(&worker, call, of_root, &mut share).await;
             if let Some(span) = span {
                 let head = answer.as_ref().ok().and_then(|answer| answer.headers.first());
                 let (collector, told) = span.end(head.map(|(_, status)| status.as_slice()));
@@ -63,20 +63,24 @@ impl VmSlot {
         id: u32,
         call: GrpcCallout,
         span: Option<Box<CalloutSpan>>,
+        of_root: bool,
     ) {
         let Some(vm) = self.current() else { return };
         let (slot, worker) = (self.clone(), worker.clone());
         let open = if call.message.is_some() {
             let task = tokio::task::spawn_local(async move {
-                let answer = grpc::call(&worker, call).await;
+                let answer = grpc::call(&worker, call, of_root).await;
                 if let Some(span) = span {
                     let (collector, told) = span.end_grpc(answer.as_ref().err().map_or(0, |status| status.code));
                     worker.process.spans.send(&collector, [told]);
                 }
-                let result = worker.call(&vm, |vm, env| match answer {
-                    Ok(message) => vm.grpc_receive(env, id, message),
-                    Err(status) => vm.grpc_close(env, id, status),
-                });
+                let told = || {
+                    worker.call(&vm, |vm, env| match answer {
+                        Ok(message) => vm.grpc_receive(env, id, message),
+                        Err(status) => vm.grpc_close(env, id, status),
+                    })
+                };
+                let result = if of_root { slot.in_turn(&worker, told).await } else { told() };
                 slot.after(&worker, &vm, result);
                 slot.ended(&vm, id);
             });
@@ -84,7 +88,7 @@ impl VmSlot {
         } else {
             let (messages, outgoing) = outgoing::channel();
             let task = tokio::task::spawn_local(async move {
-                grpc::stream(&worker, call, outgoing, |event| slot.tell(&worker, &vm, id, event)).await;
+                grpc::stream(&worker, call, of_root, outgoing, |event| slot.tell(&worker, &vm, id, event)).await;
                 slot.ended(&vm, id);
             });
             Open { messages: Some(messages), task: task.abort_handle() }
