@@ -133,3 +133,23 @@ fn an_end_without_a_drain_tells_roots_too() {
     assert_eq!(targets(&origin), ["/held", "/flush"]);
     assert!(client.read_response().is_err(), "nobody waited for it");
 }
+
+#[test]
+fn an_exchange_that_does_not_end_is_cut_before_its_root_is_told() {
+    let gate = Gate::closed();
+    let closed = gate.clone();
+    let origin = Origin::answering(move |_| Answer::ok("never").when(&closed));
+    let said = |word: &str| format!("(drop (call $log #2 <{word}>))");
+    let hooks = [("log", said("exchange ended")), ("done", of_root(&said("root ended")))];
+    let hooks: Vec<_> = hooks.iter().map(|(hook, body)| (*hook, body.as_str())).collect();
+    let mut sidegate = with_guest(&hooks, "{minimum: 0s, timeout: 3s}", &origin);
+    let mut client = sidegate.connect();
+    client.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    eventually(PATIENCE, || (origin.request_count() == 1).then_some(())).unwrap();
+    sidegate.terminate();
+    assert!(sidegate.exit().success());
+    let lines = sidegate.log().lines();
+    let at = |word: &str| lines.iter().position(|line| line.contains(word));
+    assert!(at("exchange ended").is_some() && at("exchange ended") < at("root ended"), "{lines:?}");
+    gate.open();
+}

@@ -34,6 +34,9 @@ const SLOTS_PER_VM: usize = 12;
 const MIN_SLOTS: usize = 256;
 /// How often the process looks whether its workers have finished.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
+/// How long before `drain.timeout` what is still under way is cut, so that filters can be told of the end; at most a
+/// tenth of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How much lower than the workers' the priority of threads is that prepare updates and VMs: requests come first.
 const NICENESS: i32 = 5;
 
@@ -289,9 +292,16 @@ async fn wait_and_drain(
         } else {
             tell(mailboxes, || Message::Drain(Phase::Ending)).await;
         }
-        while threads.iter().any(|thread| !thread.is_finished()) && begun.elapsed() < drain.timeout {
-            tokio::time::sleep(DRAIN_POLL).await;
+        let finished_by = async |limit: Duration| {
+            while threads.iter().any(|thread| !thread.is_finished()) && begun.elapsed() < limit {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        if drains {
+            finished_by(drain.timeout.saturating_sub(LAST_WORDS.min(drain.timeout / 10))).await;
+            tell(mailboxes, || Message::Drain(Phase::Ending)).await;
         }
+        finished_by(drain.timeout).await;
     };
     tokio::select! {
         () = draining => {

@@ -192,6 +192,12 @@ impl Worker {
         }
     }
 
+    /// Ends all exchanges.
+    fn cut(&self) {
+        let exchanges: Vec<_> = self.exchanges.borrow().iter().filter_map(Weak::upgrade).collect();
+        exchanges.iter().for_each(|exchange| exchange.close());
+    }
+
     /// Shows how many contexts guests have open.
     fn show_contexts(&self) {
         for slot in self.slots.borrow().values() {

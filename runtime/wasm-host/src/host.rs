@@ -145,8 +145,8 @@ pub struct LocalReply {
     pub body: Vec<u8>,
     /// Outside 0 to 16: derived from `status`.
     pub grpc_status: i32,
-    /// Stands in the place of an earlier one of the same hook. So it is in hooks of the root context; of a stream's own
-    /// hook the first counts.
+    /// Stands in the place of an earlier one of the same hook. So it is where the hook is not the stream's own; there
+    /// the first counts.
     pub replaces: bool,
 }
 

@@ -83,7 +83,9 @@ impl ConnectionState {
     /// The worker goes on towards its end.
     pub fn drain(&self, phase: Phase) {
         self.phase.set(phase);
-        if phase >= Phase::Closed {
+        if phase == Phase::Ending {
+            self.end(End::Now);
+        } else if phase >= Phase::Closed {
             self.end(End::Graceful);
         } else if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();

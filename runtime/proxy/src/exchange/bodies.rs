@@ -80,7 +80,8 @@ impl Body for RequestBody {
             }
             Self::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Direct { incoming, exchange, stall } => {
-                let polled = Pin::new(&mut *incoming).poll_frame(cx).map_err(BodyError::Peer);
+                let polled = Pin::new(&mut *incoming).poll_frame(cx).map_ok(with_joined_trailers);
+                let polled = polled.map_err(BodyError::Peer);
                 (polled, incoming.is_end_stream(), stall, &*exchange)
             }
             Self::Pumped { pump, stall } => {

@@ -28,6 +28,8 @@ use crate::upstream::pool::Pools;
 const SWEEP: Duration = Duration::from_millis(500);
 /// How often a worker that ends looks whether the roots of its VMs have finished.
 const LAST_LOOK: Duration = Duration::from_millis(5);
+/// How long exchanges that are cut may take to be over: none waits for anybody.
+const CUT: Duration = Duration::from_millis(500);
 /// Task polls between two looks at the sockets: frames of many HTTP/2 streams join one write before the next look.
 const EVENT_INTERVAL: u32 = 256;
 /// Stack of a worker thread: four times what a guest may use, and room for ours.
@@ -81,7 +83,7 @@ async fn run(start: Start) {
     });
     let mut accepting = Accepting { loops: HashMap::new(), seated: None };
     let mut sweep = tokio::time::interval(SWEEP);
-    let mut leaving = false;
+    let (mut leaving, mut cut) = (false, None);
     loop {
         tokio::select! {
             message = mailbox.recv() => match message {
@@ -90,9 +92,9 @@ async fn run(start: Start) {
                 Some(Message::Seat(seating)) => accepting.seat(&worker, *seating),
                 Some(Message::Commit(done)) => {
                     let replaced = accepting.commit(&worker);
-                    let _ = done.send(());
                     tokio::task::yield_now().await;
                     replaced.into_iter().for_each(|replaced| worker.clear(replaced));
+                    let _ = done.send(());
                 }
                 Some(Message::Vm { tag, vm }) => {
                     if let Some(slot) = worker.slot(tag) {
@@ -111,15 +113,16 @@ async fn run(start: Start) {
                 worker.sweep_pools(now);
                 worker.show_contexts();
             }
-            () = tokio::time::sleep(LAST_LOOK), if leaving => {}
+            () = tokio::time::sleep(LAST_LOOK), if leaving || cut.is_some() => {}
         }
         // A tunnel has left the list of connections; its exchange lasts as long as it does.
         let idle = || worker.connections.borrow().is_empty() && worker.with_env(|env| env.views.is_empty());
-        let over = match worker.phase.get() {
-            Phase::Ending => true,
-            phase => phase == Phase::Closing && idle(),
-        };
-        if over && !leaving {
+        if worker.phase.get() == Phase::Ending {
+            cut.get_or_insert_with(Instant::now);
+        }
+        // Roots end after the exchanges that they were asked about.
+        let over = worker.phase.get() >= Phase::Closing && idle();
+        if !leaving && (over || cut.is_some_and(|cut: Instant| cut.elapsed() > CUT)) {
             leaving = true;
             accepting.end();
             worker.leave();
@@ -190,6 +193,9 @@ impl Accepting {
         }
         for (_, connection) in worker.connections.borrow().iter() {
             connection.drain(phase);
+        }
+        if phase == Phase::Ending {
+            worker.cut();
         }
     }
 }

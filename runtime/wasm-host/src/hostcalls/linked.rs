@@ -66,10 +66,10 @@ macro_rules! function {
                     };
                     let state = caller.data_mut();
                     state.recent.push(call, status);
-                    state.pay()?;
                     if state.watched {
                         observe(&mut caller, call, &[$($argument.widened()),*], status);
                     }
+                    caller.data_mut().pay()?;
                     Ok(status)
                 };
                 linker.func_wrap("env", call.name(), linked).map(drop)

@@ -191,21 +191,22 @@ fn environ_sizes_get<H: Host>(mut caller: Caller<'_, State<H>>, out_count: u32, 
     )
 }
 
-fn environ_get<H: Host>(mut caller: Caller<'_, State<H>>, mut pointers: u32, mut text: u32) -> u32 {
+fn environ_get<H: Host>(mut caller: Caller<'_, State<H>>, mut pointers: u32, mut text: u32) -> wasmtime::Result<u32> {
     if denied(&caller, Call::Environ) {
-        return NOT_CAPABLE;
+        return Ok(NOT_CAPABLE);
     }
+    caller.data_mut().pay()?;
     let (memory, state) = split(&mut caller);
     for (name, value) in &state.spec.environment {
         let entry = format!("{name}={value}\0");
         let written = write_u32(memory, pointers, text).and_then(|()| write(memory, text, entry.as_bytes()));
         if written.is_err() {
-            return FAULT;
+            return Ok(FAULT);
         }
         pointers = pointers.saturating_add(4);
         text = text.saturating_add(entry.len() as u32);
     }
-    SUCCESS
+    Ok(SUCCESS)
 }
 
 fn args_sizes_get<H: Host>(mut caller: Caller<'_, State<H>>, out_count: u32, out_bytes: u32) -> u32 {

@@ -4,7 +4,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// Whose fields.
+/// Of which message: each has its own list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Request,
@@ -119,7 +119,9 @@ pub fn join(headers: &mut HeaderMap, part: Part) {
         && let Some(name) = repeated(headers, part)
     {
         let list = headers.get_all(&name).iter().fold(Vec::new(), |list, value| appended(list, value.as_bytes()));
-        let Ok(list) = HeaderValue::from_bytes(&list) else { return };
+        let Ok(mut list) = HeaderValue::from_bytes(&list) else { return };
+        // What a client never wants in a table of HPACK is not put into one of ours.
+        list.set_sensitive(headers.get_all(&name).iter().any(HeaderValue::is_sensitive));
         headers.insert(name, list);
     }
 }

@@ -88,9 +88,9 @@ impl Pseudo for RequestHead {
     fn set_sound(&mut self, name: &str, value: Option<&[u8]>) {
         match name {
             ":authority" => self.authority = value.and_then(field_value),
-            // Only origin-form can go upstream.
+            // Only origin-form can go upstream, and what is parsed must be what was written.
             ":path" => {
-                let sound = value.filter(|text| text.starts_with(b"/"));
+                let sound = value.filter(|text| text.starts_with(b"/") && text.is_ascii() && !text.contains(&b'#'));
                 self.path = sound.and_then(|text| PathAndQuery::try_from(text).ok());
             }
             ":method" => self.method = value.and_then(|text| Method::from_bytes(text).ok()),

@@ -84,7 +84,7 @@ async fn gather(mut body: Incoming, share: &mut Share) -> Option<(Vec<u8>, Heade
             Ok(data) => bytes.extend_from_slice(&data),
             Err(frame) => trailers = frame.into_trailers().unwrap_or_default(),
         }
-        if bytes.len() > MAX_BODY || !share.set(bytes.len()) {
+        if bytes.len() > MAX_BODY || !share.set(bytes.capacity()) {
             return None;
         }
     }
@@ -98,7 +98,7 @@ fn build(call: Callout, target: &Target) -> Result<Request<RequestBody>, Failure
     for (name, value) in &call.headers {
         match name.as_slice() {
             b":method" => method = Method::from_bytes(value).map_err(|_| Failure::FilterBrokeRequest)?,
-            b":path" => path = PathAndQuery::try_from(value.as_slice()).ok(),
+            b":path" => path = PathAndQuery::try_from(value.as_slice()).ok().filter(|_| value.starts_with(b"/")),
             b":authority" | b"host" => authority = authority.or_else(|| HeaderValue::from_bytes(value).ok()),
             name if name.starts_with(b":") || is_framing(name) => {}
             name => append(&mut headers, name, value),
