@@ -242,7 +242,7 @@ impl<H: Host> Module<H> {
     }
 }
 
-/// Refuses hooks that could not be called as the ABI says.
+/// Refuses hooks, starts and allocators that could not be called as the ABI says.
 fn check_signatures(module: &wasmtime::Module, abi: AbiVersion) -> Result<(), LoadError> {
     for hook in Hook::ALL {
         let export = hook.export();
@@ -252,6 +252,16 @@ fn check_signatures(module: &wasmtime::Module, abi: AbiVersion) -> Result<(), Lo
             && found.results().len() == usize::from(result)
             && found.params().chain(found.results()).all(|value| value.is_i32());
         if !fits {
+            return Err(LoadError::Signature { export, found: describe(&found) });
+        }
+    }
+    // Of two that do the same the first is called.
+    for (names, params, results) in [(["malloc", "proxy_on_memory_allocate"], 1, 1), (["_initialize", "_start"], 0, 0)]
+    {
+        let called = names.into_iter().find_map(|name| Some((name, module.get_export(name)?)));
+        let Some((export, ExternType::Func(found))) = called else { continue };
+        let fits = found.params().len() == params && found.results().len() == results;
+        if !fits || !found.params().chain(found.results()).all(|value| value.is_i32()) {
             return Err(LoadError::Signature { export, found: describe(&found) });
         }
     }

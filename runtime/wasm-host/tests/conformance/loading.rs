@@ -49,6 +49,11 @@ fn a_hook_with_another_signature_is_refused_by_name() {
         refuse(Guest::default().abi("0_1_0").top(newer)),
         "exports proxy_on_request_headers with another signature than the ABI's: (i32, i32, i32) -> i32"
     );
+    let odd = r#"(func (export "malloc") (param i32 i32) (result i32) (i32.const 0))"#;
+    let odd = error(&format!("(module {MARKER} {MEMORY} {odd})")).to_string();
+    assert_eq!(odd, "exports malloc with another signature than the ABI's: (i32, i32) -> i32");
+    let start = r#"(func (export "_start") (result i32) (i32.const 0))"#;
+    assert_eq!(refuse(Guest::default().top(start)), "exports _start with another signature than the ABI's: () -> i32");
 }
 
 #[test]
