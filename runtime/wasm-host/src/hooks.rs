@@ -9,7 +9,7 @@ use crate::context::{ContextId, Open, ROOT};
 use crate::fault::Fault;
 use crate::host::{Host, StreamKey};
 use crate::state::Delivery;
-use crate::vm::Vm;
+use crate::vm::{Core, Vm};
 
 pub use crate::state::CalloutAnswer;
 pub use grpc::Metadata;
@@ -116,13 +116,13 @@ impl<H: Host> Vm<H> {
     pub fn log(&mut self, host: &mut H, id: ContextId) -> Result<(), Fault> {
         let Self { core, exports, .. } = self;
         let Some(function) = &exports.log else { return Ok(()) };
-        if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
-            context.open = Open::LOG;
-        }
+        let show = |core: &mut Core<H>, parts: Open| {
+            let context = core.store.data_mut().contexts.stream_mut(id)?;
+            Some(std::mem::replace(&mut context.open, parts))
+        };
+        let before = show(core, Open::LOG).unwrap_or_default();
         let result = core.enter(host, Hook::Log, id, |store| function.call(store, id.0));
-        if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
-            context.open = Open::NONE;
-        }
+        show(core, before);
         result
     }
 
@@ -130,12 +130,12 @@ impl<H: Host> Vm<H> {
     pub fn close_stream(&mut self, host: &mut H, id: ContextId) -> Result<(), Fault> {
         let Self { core, exports, .. } = self;
         let mut result = Ok(());
-        // A map that a pause left open is gone with the exchange.
-        if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
-            context.open = Open::NONE;
-        }
         if let Some(done) = &exports.done {
             result = core.enter(host, Hook::Done, id, |store| done.call(store, id.0)).map(drop);
+        }
+        // What a pause left open was still there when the guest was told of the end.
+        if let Some(context) = core.store.data_mut().contexts.stream_mut(id) {
+            context.open = Open::NONE;
         }
         if let (Ok(()), Some(delete)) = (&result, &exports.delete) {
             result = core.enter(host, Hook::Delete, id, |store| delete.call(store, id.0));

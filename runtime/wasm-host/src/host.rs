@@ -75,8 +75,8 @@ pub trait Host: Send + 'static {
     fn set_property(&mut self, _kept: &mut Kept, stream: StreamKey, path: &[u8], value: &[u8]) -> Status {
         self.stream(stream).map_or(Status::NotFound, |stream| stream.set_property(path, value))
     }
-    /// `proxy_call_foreign_function`; appends the result to `out`. `NotFound` for names it does not know.
-    fn foreign(&mut self, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Status;
+    /// `proxy_call_foreign_function`; appends the result to `out`. `None` for names it does not know.
+    fn foreign(&mut self, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Option<Status>;
 }
 
 /// One call of a foreign function.

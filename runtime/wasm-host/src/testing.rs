@@ -303,9 +303,9 @@ impl Host for FakeHost {
             None => Status::NotFound,
         }
     }
-    fn foreign(&mut self, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Status {
+    fn foreign(&mut self, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Option<Status> {
         self.foreign_calls.push((call.stream.map(|(key, _)| key), call.name.into(), call.argument.to_vec()));
-        self.functions.get_mut(call.name).map_or(Status::NotFound, |function| function(call.argument, out))
+        self.functions.get_mut(call.name).map(|function| function(call.argument, out))
     }
 }
 

@@ -469,7 +469,7 @@ impl Host for Box<Env> {
         self.view(stream).map_or(Status::NotFound, |view| view.store(path, value, declared))
     }
 
-    fn foreign(&mut self, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Status {
+    fn foreign(&mut self, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Option<Status> {
         foreign::call(self, call, out)
     }
 }

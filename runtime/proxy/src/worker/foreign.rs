@@ -37,12 +37,12 @@ pub(super) struct Guest {
     expressions: expression::Expressions,
 }
 
-/// Calls a foreign function.
-pub fn call(env: &mut Box<Env>, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Status {
+/// Calls a foreign function; `None` when there is none of this name.
+pub fn call(env: &mut Box<Env>, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Option<Status> {
     let ForeignCall { spec, stream, kept, name, argument } = call;
     let key = stream.map(|(key, _)| key);
-    let Some(guest) = kept.value::<Guest>() else { return Status::InternalFailure };
-    match name {
+    let Some(guest) = kept.value::<Guest>() else { return Some(Status::InternalFailure) };
+    Some(match name {
         "clear_route_cache" => {
             if let Some(view) = key.and_then(|key| env.view(key)) {
                 view.asked.route_cleared = true;
@@ -70,8 +70,8 @@ pub fn call(env: &mut Box<Env>, call: ForeignCall<'_>, out: &mut Vec<u8>) -> Sta
             Status::Ok
         }
         "sidegate_config_problem" => config_problem(env, spec, argument),
-        _ => Status::NotFound,
-    }
+        _ => return None,
+    })
 }
 
 /// Argument: delay in milliseconds as u32. Result: the timer's id as u32, which the call back carries.

@@ -107,8 +107,8 @@ impl Host for Worker {
     fn property(&mut self, _spec: &VmSpec, _path: &[u8], _out: &mut Vec<u8>) -> Status {
         Status::NotFound
     }
-    fn foreign(&mut self, _call: ForeignCall<'_>, _out: &mut Vec<u8>) -> Status {
-        Status::NotFound
+    fn foreign(&mut self, _call: ForeignCall<'_>, _out: &mut Vec<u8>) -> Option<Status> {
+        None
     }
 }
 

@@ -288,19 +288,19 @@ pub(super) fn foreign_function<H: Host>(
             // Hooks are bound for the life of the VM.
             let said = (state.hook == Hook::Configure).then(|| Bodies::read(argument)).flatten();
             state.bodies = said.ok_or(Status::BadArgument)?;
-            return Ok(());
+            return Ok(Status::Ok);
         }
         let stream = state.contexts.acting_stream().map(|context| (context.stream, context.open));
         let State { host, spec, kept, .. } = state;
-        match host.foreign(ForeignCall { spec, stream, kept, name, argument }, &mut result) {
-            Status::Ok => Ok(()),
-            status => Err(status),
-        }
+        Ok(host.foreign(ForeignCall { spec, stream, kept, name, argument }, &mut result).ok_or(Status::NotFound)?)
     })();
-    // An unknown function, or one that could not be read, writes nothing; one that fails has an empty result.
-    if matches!(status, Err(Status::NotFound | Status::InvalidMemoryAccess)) {
-        return answer(status);
-    }
+    // A function that is unknown, or a name or argument that cannot be read, writes nothing; what fails has an empty
+    // result.
+    let status = match status {
+        Ok(Status::Ok) => Ok(()),
+        Ok(failed) => Err(failed),
+        Err(unasked) => return answer(Err(unasked)),
+    };
     let result = if status.is_ok() { result.as_slice() } else { &[] };
     let placed = give_where_asked(caller, out, out_len, result)?;
     answer(if placed == Status::Ok { status } else { Err(placed) })

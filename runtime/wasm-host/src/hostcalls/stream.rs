@@ -198,7 +198,7 @@ pub(super) fn clear_route_cache<H: Host>(caller: &mut Caller<'_, State<H>>) -> w
     let stream = state.contexts.acting_stream().map(|context| (context.stream, context.open));
     let State { host, spec, kept, .. } = state;
     let call = ForeignCall { spec, stream, kept, name: "clear_route_cache", argument: &[] };
-    let status = host.foreign(call, &mut Vec::new());
+    let status = host.foreign(call, &mut Vec::new()).unwrap_or(Status::NotFound);
     answer(if stream.is_none() || status == Status::Ok { Ok(()) } else { Err(Status::NotFound) })
 }
 

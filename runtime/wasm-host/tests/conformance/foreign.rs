@@ -11,7 +11,8 @@ fn results_statuses_and_ignored_results() {
             out.extend_from_slice(argument);
             Status::Ok
         })
-        .with_function("fail", |_, _| Status::SerializationFailure);
+        .with_function("fail", |_, _| Status::SerializationFailure)
+        .with_function("miss", |_, _| Status::NotFound);
     let mut run = Guest::new(
         "request_headers",
         r"(call $say (call $proxy_call_foreign_function 'double' 'ab' #16 #20)) (call $out)
@@ -20,13 +21,15 @@ fn results_statuses_and_ignored_results() {
           (i32.store #16 #9) (i32.store #20 #9)
           (call $say (call $proxy_call_foreign_function 'double' 'ab' #0 #20)) (call $say (i32.load #20))
           (call $say (call $proxy_call_foreign_function 'fail' 'ab' #16 #20)) (call $say (i32.load #16)) (call $say (i32.load #20))
-          (call $say (call $proxy_call_foreign_function 'none' 'ab' #16 #20))
+          (i32.store #20 #9)
+          (call $say (call $proxy_call_foreign_function 'none' 'ab' #16 #20)) (call $say (i32.load #20))
+          (call $say (call $proxy_call_foreign_function 'miss' 'ab' #16 #20)) (call $say (i32.load #20))
           (call $say (call $proxy_call_foreign_function '\ff' 'ab' #16 #20))",
     )
     .start_with(spec(), host);
     let id = run.open(FakeStream::get("/"));
     run.request_headers(id);
-    assert_eq!(run.said(), ["0", "abab", "0", "0", "0", "0", "4", "3", "0", "0", "1", "1"]);
+    assert_eq!(run.said(), ["0", "abab", "0", "0", "0", "0", "4", "3", "0", "0", "1", "9", "1", "0", "1"]);
     assert_eq!(run.host.foreign_calls[0], (Some(100), "double".into(), b"ab".to_vec()));
 }
 
