@@ -292,7 +292,7 @@ pub(super) fn foreign_function<H: Host>(
         }
         let stream = state.contexts.acting_stream().map(|context| (context.stream, context.open));
         let State { host, spec, kept, .. } = state;
-        Ok(host.foreign(ForeignCall { spec, stream, kept, name, argument }, &mut result).ok_or(Status::NotFound)?)
+        host.foreign(ForeignCall { spec, stream, kept, name, argument }, &mut result).ok_or(Status::NotFound)
     })();
     // A function that is unknown, or a name or argument that cannot be read, writes nothing; what fails has an empty
     // result.
