@@ -93,6 +93,10 @@ fn show(operator: &Operator, hello: &[u8], pushes: &[f64], saves: &[f64], measur
     row("old versions gone after the load", format!("{:.0} ms", gone * 1e3), "1,000 ms");
     row("live versions at the end", format!("{}", operator.versions()), "1");
     println!("{WINDOWS} windows of each kind; latencies are of keep-alive HTTP/1.1, medians over windows");
+    for (name, windows) in [("steady", steady), ("swapping", swapping)] {
+        let each: Vec<_> = windows.iter().map(|times| format!("{:.2}", percentile(times, 0.99))).collect();
+        println!("p99 of each window, {name}: {} ms", each.join(", "));
+    }
     for failure in &report.failures {
         println!("  {failure}");
     }

@@ -12,8 +12,6 @@ use crate::{Outcome, modules};
 pub(crate) const WINDOWS: usize = 5;
 /// From one swap to the next, unless the answer takes longer.
 const EVERY: Duration = Duration::from_millis(50);
-/// Length of a window without swaps.
-const STEADY: Duration = Duration::from_secs(5);
 /// Until connections are open and caches warm.
 const WARM: Duration = Duration::from_secs(2);
 /// Swaps between two looks at the memory.
@@ -51,10 +49,12 @@ pub(crate) fn measure(operator: &Operator, swaps: usize) -> Outcome<Measured> {
         thread::sleep(WARM);
         course.memory.push(operator.memory()?);
         for window in 1..=WINDOWS {
+            let until = swaps * window / WINDOWS;
+            // As long as the swaps are going to take: a machine's own hiccups shall meet both.
             let begun = Instant::now();
-            thread::sleep(STEADY);
+            thread::sleep(EVERY * u32::try_from(until - course.swaps)?);
             course.steady.push((begun, Instant::now()));
-            swap(operator, &generations, &modules, &mut course, swaps * window / WINDOWS)?;
+            swap(operator, &generations, &modules, &mut course, until)?;
             println!("window {window} of {WINDOWS}");
         }
         course.memory.push(operator.memory()?);

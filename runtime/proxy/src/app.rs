@@ -37,7 +37,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// How long before `drain.timeout` what is still under way is cut, so that filters can be told of the end; at most a
 /// tenth of it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How much lower than the workers' the priority of threads is that prepare updates and VMs: requests come first.
+/// How much lower than the workers' the priority of all other threads is: requests come first.
 const NICENESS: i32 = 5;
 
 /// Loads a configuration, and everything it names, without starting anything.
@@ -156,7 +156,6 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
 
     let (cache, store) = state(&config);
     let mut modules = modules(&config, workers, cache)?;
-    modules.compile_beside(desk.clone()).map_err(|error| format!("cannot start a thread that compiles: {error}"))?;
     let (orders, incoming_orders) = mpsc::unbounded_channel();
     let (mailboxes, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(MAILBOX)).unzip();
     let mailboxes: Arc<[_]> = mailboxes.into();
@@ -167,14 +166,14 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
         threads.push(thread::spawn(start).map_err(|error| format!("cannot start a worker: {error}"))?);
     }
     drop(orders);
+    // The threads that are started from here on prepare updates, as this one takes them in.
+    stand_back();
+    modules.compile_beside(desk.clone()).map_err(|error| format!("cannot start a thread that compiles: {error}"))?;
     let (maker_process, maker_mailboxes) = (process.clone(), mailboxes.clone());
     std::thread::Builder::new()
         .name("vm-maker".into())
         .stack_size(4 << 20)
-        .spawn(move || {
-            stand_back();
-            publish::serve_orders(incoming_orders, &maker_process, &maker_mailboxes);
-        })
+        .spawn(move || publish::serve_orders(incoming_orders, &maker_process, &maker_mailboxes))
         .map_err(|error| error.to_string())?;
 
     tokio::spawn(overload::watch(process.clone()));
@@ -236,7 +235,6 @@ async fn start_control(
 ) -> Result<(), String> {
     let (done, first) = oneshot::channel();
     let serve = move || {
-        stand_back();
         let started = control.begin(&beginning.texts);
         if let Some(problems) = beginning.problems.as_ref().filter(|_| started.is_ok()) {
             control.served_in_place_of(problems);
@@ -285,22 +283,18 @@ async fn wait_and_drain(
     status.draining.store(true, Ordering::Relaxed);
     let begun = Instant::now();
     let draining = async {
-        if drains {
-            tell(mailboxes, || Message::Drain(Phase::Announced)).await;
-            tokio::time::sleep(drain.minimum).await;
-            tell(mailboxes, || Message::Drain(Phase::Closing)).await;
-        } else {
-            tell(mailboxes, || Message::Drain(Phase::Ending)).await;
-        }
         let finished_by = async |limit: Duration| {
             while threads.iter().any(|thread| !thread.is_finished()) && begun.elapsed() < limit {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         };
         if drains {
+            tell(mailboxes, || Message::Drain(Phase::Announced)).await;
+            tokio::time::sleep(drain.minimum).await;
+            tell(mailboxes, || Message::Drain(Phase::Closing)).await;
             finished_by(drain.timeout.saturating_sub(LAST_WORDS.min(drain.timeout / 10))).await;
-            tell(mailboxes, || Message::Drain(Phase::Ending)).await;
         }
+        tell(mailboxes, || Message::Drain(Phase::Ending)).await;
         finished_by(drain.timeout).await;
     };
     tokio::select! {
@@ -342,7 +336,7 @@ fn raise_file_limit() -> usize {
     reached.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
-/// Lowers the priority of this thread (on Linux it is the thread's, not the process's).
+/// Lowers the priority of this thread and of those that it starts (on Linux it is the thread's, not the process's).
 fn stand_back() {
     let _ = rustix::process::nice(NICENESS);
 }

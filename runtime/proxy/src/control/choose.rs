@@ -173,7 +173,7 @@ impl Chooser<'_> {
             return met.source.clone();
         }
         let before = || self.before.get(&plugin.name).and_then(|before| before.seen.clone());
-        self.sources.read(plugin).ok().map(|content| content.digest).or_else(before)
+        self.sources.digest(plugin).or_else(before)
     }
 
     /// Versions that served, the newest first.

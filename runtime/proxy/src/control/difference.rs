@@ -21,6 +21,7 @@ pub fn paths(before: &Value, after: &Value) -> Vec<String> {
 
 fn compare(before: &Value, after: &Value, path: String, found: &mut Vec<String>) {
     match (before, after) {
+        _ if before == after => {}
         (Value::Object(a), Value::Object(b)) => {
             let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for key in keys {
@@ -31,12 +32,8 @@ fn compare(before: &Value, after: &Value, path: String, found: &mut Vec<String>)
         (Value::Array(a), Value::Array(b)) => match (names(a), names(b)) {
             (Some(first), Some(second)) => {
                 let all: BTreeSet<&str> = first.iter().chain(&second).copied().collect();
-                let item = |list: &[&str], values: &[Value], name: &str| {
-                    let at = list.iter().position(|known| *known == name);
-                    at.and_then(|at| values.get(at).cloned()).unwrap_or_default()
-                };
                 for name in all {
-                    compare(&item(&first, a, name), &item(&second, b, name), format!("{path}[{name}]"), found);
+                    compare(named(a, name), named(b, name), format!("{path}[{name}]"), found);
                 }
                 let moved = first != second && first.iter().collect::<BTreeSet<_>>() == second.iter().collect();
                 if moved {
@@ -50,9 +47,12 @@ fn compare(before: &Value, after: &Value, path: String, found: &mut Vec<String>)
             }
             _ => found.push(path),
         },
-        _ if before == after => {}
         _ => found.push(path),
     }
+}
+
+fn named<'a>(items: &'a [Value], name: &str) -> &'a Value {
+    items.iter().find(|item| item.get("name").and_then(Value::as_str) == Some(name)).unwrap_or(&Value::Null)
 }
 
 /// The names of all items, if all have one and none twice.

@@ -3,17 +3,42 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::fs::Metadata;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// How often files are looked at although nobody said that they changed.
 const POLL: Duration = Duration::from_secs(2);
 /// How long files must stay as they are before they are believed: a writer may be half way.
 const SETTLE: Duration = Duration::from_millis(50);
+
+/// What tells one state of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Facts {
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// Seconds and nanoseconds.
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Facts {
+    pub fn of(facts: &Metadata) -> Self {
+        Self {
+            device: facts.dev(),
+            inode: facts.ino(),
+            length: facts.len(),
+            written: (facts.mtime(), facts.mtime_nsec()),
+            changed: (facts.ctime(), facts.ctime_nsec()),
+        }
+    }
+}
 
 /// Watches a set of files.
 pub struct Files {
@@ -28,7 +53,12 @@ pub struct Files {
 impl Files {
     /// `wake` is called whenever the kernel says that something may have changed; it must not wait.
     pub fn new(wake: impl Fn() + Send + 'static) -> Self {
-        let watcher = notify::recommended_watcher(move |_event| wake()).map_err(|error| {
+        let seen = move |event: notify::Result<Event>| {
+            if event.as_ref().map_or(true, is_change) {
+                wake();
+            }
+        };
+        let watcher = notify::recommended_watcher(seen).map_err(|error| {
             tracing::warn!("cannot watch files: {error}; changes are seen within {POLL:?}");
         });
         Self { watcher: watcher.ok(), files: Vec::new(), folders: Vec::new(), stamp: 0, pending: None }
@@ -103,6 +133,14 @@ impl Files {
     }
 }
 
+/// Files that are only opened or read are not changed, and we read them ourselves.
+fn is_change(event: &Event) -> bool {
+    match event.kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
 /// The folder of a file, and the folders that links on the way to it stand in.
 fn folders_of(file: &Path) -> Vec<PathBuf> {
     let mut folders = Vec::new();
@@ -131,10 +169,7 @@ fn stamp(files: &[PathBuf]) -> u64 {
             names.sort();
             names.hash(&mut hasher);
         }
-        let facts = std::fs::metadata(file).ok().map(|facts| {
-            (facts.dev(), facts.ino(), facts.len(), facts.mtime(), facts.mtime_nsec(), facts.ctime_nsec())
-        });
-        seen.insert(file, facts);
+        seen.insert(file, std::fs::metadata(file).ok().map(|facts| Facts::of(&facts)));
     }
     let mut seen: Vec<_> = seen.into_iter().collect();
     seen.sort();

@@ -9,6 +9,7 @@ use sidegate_config::{Config, Plugin, Problem, Problems, Severity};
 use sidegate_wasm_host::{Fault, Vm};
 use tokio::sync::{mpsc, oneshot};
 
+use super::give_way;
 use crate::listen::{self, Claim, Socket};
 use crate::mailbox::{Message, Order, Seat, Seating, VmOrder};
 use crate::snapshot::compile::{self, Modules as Code};
@@ -95,6 +96,7 @@ impl Publisher {
     ) -> Result<(), Refusal> {
         for (worker, vms) in prepared.iter_mut().enumerate() {
             for _ in 0..VMS_PER_SLOT {
+                give_way();
                 let env = Env::new(worker, self.process.clone(), snapshot.clusters.clone(), snapshot.node.clone());
                 let made = make_vm(plugin, env).map_err(|(reason, problems)| Refusal {
                     plugin: plugin.clone(),
@@ -218,6 +220,7 @@ pub fn serve_orders(
             Order::Make(order) => order,
             Order::Free(vm) => {
                 drop(vm);
+                give_way();
                 continue;
             }
         };

@@ -2,9 +2,11 @@
 
 mod urls;
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +18,8 @@ use sidegate_wasm_host::module::Outline;
 
 use super::builtins::{self, unknown_builtin};
 use super::change::Desk;
+use super::files::Facts;
+use super::give_way;
 use super::signature::{SIGNATURE_BYTES, Signed};
 use super::store::hex;
 use urls::Urls;
@@ -26,6 +30,10 @@ pub use urls::Asked;
 const QUIET: Duration = Duration::from_millis(150);
 /// How long one that is no module may be still being written.
 const WRITING: Duration = Duration::from_secs(1);
+/// Bytes that are hashed at a stretch: some 30 microseconds.
+const PIECE: usize = 32 << 10;
+/// Files whose digest is remembered; beyond, all are read anew.
+const REMEMBERED: usize = 1024;
 
 /// The bytes of a module.
 #[derive(Clone)]
@@ -42,19 +50,26 @@ pub struct Content {
 
 impl Content {
     pub fn new(source: String, bytes: Bytes, signed: Option<Signed>) -> Self {
-        Self { source, digest: hex(&Sha256::digest(&bytes)), bytes, builtin: None, signed }
+        let mut hasher = Sha256::new();
+        for piece in bytes.chunks(PIECE) {
+            hasher.update(piece);
+            give_way();
+        }
+        Self { source, digest: hex(&hasher.finalize()), bytes, builtin: None, signed }
     }
 }
 
 /// All sources.
 pub struct Sources {
     urls: Urls,
+    /// Digests of files as they were when they were read last.
+    read: RefCell<HashMap<PathBuf, (Facts, String)>>,
 }
 
 impl Sources {
     /// `desk` is told when a URL has something new.
     pub fn new(desk: Option<Desk>) -> Self {
-        Self { urls: Urls::new(desk) }
+        Self { urls: Urls::new(desk), read: RefCell::default() }
     }
 
     /// Whether a URL has had something new since this was last asked.
@@ -92,10 +107,15 @@ impl Sources {
                 })
             }
             PluginUrl::File(path) => {
+                let facts = quiet(path, SystemTime::now());
                 let bytes =
                     read(path, limits::MODULE_BYTES as u64).map_err(|error| format!("{}: {error}", path.display()))?;
                 let signed = plugin.signature.is_some().then(|| read_signature(path)).flatten();
-                Ok(Content::new(source_of(&plugin.url), bytes.into(), signed))
+                let content = Content::new(source_of(&plugin.url), bytes.into(), signed);
+                if let Some(facts) = facts {
+                    self.remember(path, facts, &content.digest);
+                }
+                Ok(content)
             }
             PluginUrl::Http(url) => {
                 let asked = Asked::of(plugin).ok_or_else(|| format!("{url}: not known"))?;
@@ -103,6 +123,35 @@ impl Sources {
             }
         }
     }
+
+    /// The digest of what the source of a plugin has now. A file that is as it was when it was read is not read again.
+    pub fn digest(&self, plugin: &Plugin) -> Option<String> {
+        if let PluginUrl::File(path) = &plugin.url
+            && let Some(facts) = quiet(path, SystemTime::now())
+            && let Some((known, digest)) = self.read.borrow().get(path)
+            && facts == *known
+        {
+            return Some(digest.clone());
+        }
+        self.read(plugin).ok().map(|content| content.digest)
+    }
+
+    fn remember(&self, path: &Path, facts: Facts, digest: &str) {
+        let mut read = self.read.borrow_mut();
+        if read.len() >= REMEMBERED {
+            read.clear();
+        }
+        read.insert(path.to_owned(), (facts, digest.to_owned()));
+    }
+}
+
+/// What a file is like, if it was left alone for a while: of two changes at the same time the clock of the file system
+/// may show one.
+fn quiet(path: &Path, now: SystemTime) -> Option<Facts> {
+    let facts = std::fs::metadata(path).ok()?;
+    let changed = Duration::new(facts.ctime().try_into().ok()?, facts.ctime_nsec().try_into().ok()?);
+    let age = now.duration_since(SystemTime::UNIX_EPOCH + changed).ok()?;
+    (age > QUIET).then(|| Facts::of(&facts))
 }
 
 /// Whether somebody is writing a module file of these plugins: it was changed a moment ago, or lately and is no module.
@@ -151,4 +200,23 @@ fn read(path: &Path, max: u64) -> std::io::Result<Vec<u8>> {
     // One byte more than allowed shows that there is more.
     File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_is_like_is_believed_once_it_was_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wasm");
+        std::fs::write(&path, "one").unwrap();
+        let now = SystemTime::now();
+        assert_eq!(quiet(&path, now), None);
+        let one = quiet(&path, now + WRITING).unwrap();
+        std::fs::write(folder.path().join("b.wasm"), "two").unwrap();
+        std::fs::rename(folder.path().join("b.wasm"), &path).unwrap();
+        assert_ne!(quiet(&path, now + WRITING), Some(one));
+        assert_eq!(quiet(&folder.path().join("c.wasm"), now), None);
+    }
 }

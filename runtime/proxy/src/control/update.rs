@@ -16,6 +16,7 @@ use super::builtins;
 use super::change::{Change, Done, Push, Refused};
 use super::choose::{Choice, Choices, Chooser};
 use super::difference;
+use super::give_way;
 use super::history::{History, State, Version};
 use super::modules::Modules;
 use super::publish::{Publisher, Refusal, problems_of};
@@ -179,6 +180,7 @@ impl Updater {
             }
         }
         let milliseconds = u64::try_from((prepared - begun + compiling).as_millis()).unwrap_or(u64::MAX);
+        give_way();
         let shape = self.document.as_ref().map(|document| document.shape.clone()).unwrap_or_default();
         let changed = difference::paths(&shape, &document.shape);
         let config = document.config.clone();
@@ -213,6 +215,7 @@ impl Updater {
         compiled.trace_key = trace_key(config);
         let rollouts =
             self.rollouts_after(change, plugins, &mut compiled).map_err(|refused| (refused.into(), vec![]))?;
+        give_way();
         let (prepared, refusals) = self.publisher.prepare(&compiled);
         let first = self.publisher.current().is_none();
         let problems: Vec<_> = refusals.iter().flat_map(|refusal| problems_of(config, refusal)).collect();
@@ -239,6 +242,7 @@ impl Updater {
         }
         let snapshot = Arc::new(compiled);
         let ready = Instant::now();
+        give_way();
         self.publisher.commit(snapshot.clone(), prepared, &refusals, sockets);
         Ok((snapshot, refusals, ready, rollouts))
     }
