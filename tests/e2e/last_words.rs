@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sidegate_tests::{Answer, Gate, Origin, Request, Sidegate, eventually};
+use sidegate_tests::{Answer, Client, Gate, Origin, Request, Sidegate, eventually};
 
 use crate::guest::{FOREVER, guest};
 use crate::operator::TOKEN;
@@ -41,6 +41,36 @@ fn targets(origin: &Origin) -> Vec<String> {
     origin.requests().into_iter().map(|request| request.target).collect()
 }
 
+/// One exchange that the origin holds, in a process that was told to end; the filter tells of both ends.
+struct Held {
+    sidegate: Sidegate,
+    client: Client,
+    gate: Gate,
+    _origin: Origin,
+}
+
+impl Held {
+    fn draining(drain: &str) -> Self {
+        let gate = Gate::closed();
+        let closed = gate.clone();
+        let origin = Origin::answering(move |_| Answer::ok("late").when(&closed));
+        let said = |word: &str| format!("(drop (call $log #2 <{word}>))");
+        let (log, done) = (said("exchange ended"), of_root(&said("root ended")));
+        let sidegate = with_guest(&[("log", &log), ("done", &done)], drain, &origin);
+        let mut client = sidegate.connect();
+        client.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        eventually(PATIENCE, || (origin.request_count() == 1).then_some(())).unwrap();
+        sidegate.terminate();
+        Self { sidegate, client, gate, _origin: origin }
+    }
+
+    fn exchange_ended_before_root(&self) {
+        let lines = self.sidegate.log().lines();
+        let at = |word: &str| lines.iter().position(|line| line.contains(word));
+        assert!(at("exchange ended").is_some() && at("exchange ended") < at("root ended"), "{lines:?}");
+    }
+}
+
 #[test]
 fn what_roots_say_and_send_at_the_end_goes_out() {
     let origin = fine();
@@ -61,24 +91,12 @@ fn what_roots_say_and_send_at_the_end_goes_out() {
 
 #[test]
 fn the_root_is_told_after_the_last_exchange() {
-    let gate = Gate::closed();
-    let closed = gate.clone();
-    let origin = Origin::answering(move |_| Answer::ok("late").when(&closed));
-    let said = |word: &str| format!("(drop (call $log #2 <{word}>))");
-    let hooks = [("log", said("exchange ended")), ("done", of_root(&said("root ended")))];
-    let hooks: Vec<_> = hooks.iter().map(|(hook, body)| (*hook, body.as_str())).collect();
-    let mut sidegate = with_guest(&hooks, "{minimum: 0s, timeout: 20s}", &origin);
-    let mut client = sidegate.connect();
-    client.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-    eventually(PATIENCE, || (origin.request_count() == 1).then_some(())).unwrap();
-    sidegate.terminate();
-    sidegate.log().line_with("draining", PATIENCE).unwrap();
-    gate.open();
-    assert_eq!(client.read_response().unwrap().text(), "late");
-    assert!(sidegate.exit().success());
-    let lines = sidegate.log().lines();
-    let at = |word: &str| lines.iter().position(|line| line.contains(word));
-    assert!(at("exchange ended").is_some() && at("exchange ended") < at("root ended"), "{lines:?}");
+    let mut held = Held::draining("{minimum: 0s, timeout: 20s}");
+    held.sidegate.log().line_with("draining", PATIENCE).unwrap();
+    held.gate.open();
+    assert_eq!(held.client.read_response().unwrap().text(), "late");
+    assert!(held.sidegate.exit().success());
+    held.exchange_ended_before_root();
 }
 
 #[test]
@@ -136,20 +154,7 @@ fn an_end_without_a_drain_tells_roots_too() {
 
 #[test]
 fn an_exchange_that_does_not_end_is_cut_before_its_root_is_told() {
-    let gate = Gate::closed();
-    let closed = gate.clone();
-    let origin = Origin::answering(move |_| Answer::ok("never").when(&closed));
-    let said = |word: &str| format!("(drop (call $log #2 <{word}>))");
-    let hooks = [("log", said("exchange ended")), ("done", of_root(&said("root ended")))];
-    let hooks: Vec<_> = hooks.iter().map(|(hook, body)| (*hook, body.as_str())).collect();
-    let mut sidegate = with_guest(&hooks, "{minimum: 0s, timeout: 3s}", &origin);
-    let mut client = sidegate.connect();
-    client.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
-    eventually(PATIENCE, || (origin.request_count() == 1).then_some(())).unwrap();
-    sidegate.terminate();
-    assert!(sidegate.exit().success());
-    let lines = sidegate.log().lines();
-    let at = |word: &str| lines.iter().position(|line| line.contains(word));
-    assert!(at("exchange ended").is_some() && at("exchange ended") < at("root ended"), "{lines:?}");
-    gate.open();
+    let mut held = Held::draining("{minimum: 0s, timeout: 3s}");
+    assert!(held.sidegate.exit().success());
+    held.exchange_ended_before_root();
 }

@@ -125,7 +125,7 @@ fn run(options: RunOptions) -> Result<(), String> {
             Arc::new(move |level| filter.reload(EnvFilter::new(level)).map_err(|error| error.to_string()))
         }
         LogFormat::Json => {
-            crate::telemetry::guest_log::format_escapes(true);
+            crate::telemetry::guest_log::format_escapes();
             let subscriber = subscriber.json().flatten_event(true).with_filter_reloading();
             let filter = subscriber.reload_handle();
             subscriber.init();

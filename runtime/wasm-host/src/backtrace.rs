@@ -1,5 +1,5 @@
-//! A guest's backtrace as text. Names come from the module, which is not trusted: a mangled one of some hundred bytes can
-//! stand for gigabytes. So each is read up to a bound, and written up to one.
+//! A guest's backtrace as text. Names come from the module, which is not trusted: a mangled one of some hundred bytes
+//! can stand for gigabytes. So each is read up to a bound, and written up to one.
 
 use std::fmt::{self, Write};
 
@@ -15,7 +15,7 @@ pub(crate) fn text(backtrace: &WasmBacktrace) -> String {
     let mut out = String::from("error while executing at wasm backtrace:");
     for (at, frame) in backtrace.frames().iter().take(FRAMES).enumerate() {
         let offset = frame.module_offset().unwrap_or_default();
-        let _ = write!(out, "\n    {at:>3}: {offset:#8x} - {}", name(frame));
+        let _ = write!(out, "\n{at:>5}: {offset:#8x} - {}", name(frame));
     }
     out
 }

@@ -244,25 +244,22 @@ impl<H: Host> Module<H> {
 
 /// Refuses hooks, starts and allocators that could not be called as the ABI says.
 fn check_signatures(module: &wasmtime::Module, abi: AbiVersion) -> Result<(), LoadError> {
-    for hook in Hook::ALL {
-        let export = hook.export();
-        let Some(ExternType::Func(found)) = module.get_export(export) else { continue };
-        let (params, result) = hook.signature(abi);
+    let check = |export, params, results| {
+        let Some(ExternType::Func(found)) = module.get_export(export) else { return Ok(()) };
         let fits = found.params().len() == params
-            && found.results().len() == usize::from(result)
+            && found.results().len() == results
             && found.params().chain(found.results()).all(|value| value.is_i32());
-        if !fits {
-            return Err(LoadError::Signature { export, found: describe(&found) });
-        }
+        if fits { Ok(()) } else { Err(LoadError::Signature { export, found: describe(&found) }) }
+    };
+    for hook in Hook::ALL {
+        let (params, result) = hook.signature(abi);
+        check(hook.export(), params, usize::from(result))?;
     }
     // Of two that do the same the first is called.
     for (names, params, results) in [(["malloc", "proxy_on_memory_allocate"], 1, 1), (["_initialize", "_start"], 0, 0)]
     {
-        let called = names.into_iter().find_map(|name| Some((name, module.get_export(name)?)));
-        let Some((export, ExternType::Func(found))) = called else { continue };
-        let fits = found.params().len() == params && found.results().len() == results;
-        if !fits || !found.params().chain(found.results()).all(|value| value.is_i32()) {
-            return Err(LoadError::Signature { export, found: describe(&found) });
+        if let Some(called) = names.into_iter().find(|name| module.get_export(name).is_some()) {
+            check(called, params, results)?;
         }
     }
     Ok(())

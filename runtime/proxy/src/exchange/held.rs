@@ -1,5 +1,5 @@
-//! Body bytes that filters keep back, over all exchanges of a worker, and those of answers to their callouts: what each of them may hold is its plugin's
-//! `limits.body`; that many of them cannot fill the memory together is this bound.
+//! Body bytes that filters keep back, over all exchanges of a worker, and those of answers to their callouts: what each
+//! of them may hold is its plugin's `limits.body`; that many of them cannot fill the memory together is this bound.
 
 use std::cell::Cell;
 use std::rc::Rc;

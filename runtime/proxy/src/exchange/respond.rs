@@ -284,8 +284,8 @@ impl Exchange {
             (None, Source::Empty) => {
                 match in_flight {
                     Some(in_flight) => in_flight.complete(),
-                    None if unmeasured && self.head_request => {}
-                    None if self.grpc || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => {}
+                    None if unmeasured && self.head_request || self.grpc => {}
+                    None if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED => {}
                     None => {
                         headers.entry(header::CONTENT_LENGTH).or_insert(HeaderValue::from_static("0"));
                     }

@@ -10,9 +10,9 @@ use sidegate_wasm_host::abi::LogLevel;
 /// Whether the format of the log escapes control characters itself, as JSON does.
 static FORMAT_ESCAPES: AtomicBool = AtomicBool::new(false);
 
-/// To be called once, before there are guests.
-pub fn format_escapes(does: bool) {
-    FORMAT_ESCAPES.store(does, Ordering::Relaxed);
+/// To be called before there are guests, when the format of the log does.
+pub fn format_escapes() {
+    FORMAT_ESCAPES.store(true, Ordering::Relaxed);
 }
 
 /// A token bucket of lines: one second's worth at once, refilled evenly.

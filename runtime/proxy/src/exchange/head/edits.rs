@@ -1,7 +1,7 @@
 //! What filters did to a head besides its fields: bytes they wrote, and what of it cannot be sent.
 
-/// Bytes of names and values that filters may write into one head, replaced ones included: Envoy's bound for a whole map.
-/// Beyond, the exchange ends.
+/// Bytes of names and values that filters may write into one head, replaced ones included: Envoy's bound for a whole
+/// map. Beyond, the exchange ends.
 pub(super) const MAX_WRITTEN: usize = 1 << 20;
 
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,5 @@
-//! A head as filters see it: a map with pseudo headers in front, whose framing they cannot touch, and which takes only so
-//! much.
+//! A head as filters see it: a map with pseudo headers in front, whose framing they cannot touch, and which takes only
+//! so much.
 
 use http::header::{self, Entry, HeaderName, HeaderValue};
 use sidegate_wasm_host::Headers;

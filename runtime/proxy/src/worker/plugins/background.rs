@@ -1,5 +1,5 @@
-//! Hooks that no exchange waits for: ticks, timers, items of queues, answers to callouts of the root. Thousands may become due together, so they take
-//! turns.
+//! Hooks that no exchange waits for: ticks, timers, items of queues, answers to HTTP and unary gRPC callouts of the
+//! root. Thousands may become due together, so they take turns.
 
 use std::cell::Cell;
 use std::rc::Rc;
