@@ -1,6 +1,7 @@
 //! Swaps of a filter under load, measured: `cargo xtask bench swap`. Exits with 1 when a request was lost or met two
 //! versions; the other numbers are for people, with what they ought to be.
 
+mod hiccups;
 mod idle;
 mod modules;
 mod numbers;
@@ -93,6 +94,8 @@ fn show(operator: &Operator, hello: &[u8], pushes: &[f64], saves: &[f64], measur
     row("old versions gone after the load", format!("{:.0} ms", gone * 1e3), "1,000 ms");
     row("live versions at the end", format!("{}", operator.versions()), "1");
     println!("{WINDOWS} windows of each kind; latencies are of keep-alive HTTP/1.1, medians over windows");
+    let (hiccups, met) = measured.hiccups;
+    println!("the machine stood still {hiccups} times; {met} requests that met this are left out");
     for (name, windows) in [("steady", steady), ("swapping", swapping)] {
         let each: Vec<_> = windows.iter().map(|times| format!("{:.2}", percentile(times, 0.99))).collect();
         println!("p99 of each window, {name}: {} ms", each.join(", "));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sidegate_tests::traffic::{Generations, Load, Report, during};
 
+use crate::hiccups::Hiccups;
 use crate::operator::Operator;
 use crate::{Outcome, modules};
 
@@ -26,6 +27,8 @@ pub(crate) struct Measured {
     /// Milliseconds of each request, by window.
     pub(crate) steady: Vec<Vec<f64>>,
     pub(crate) swapping: Vec<Vec<f64>>,
+    /// How often the machine stood still, and the requests that met this: their times are left out.
+    pub(crate) hiccups: (usize, usize),
     /// Resident memory in KiB: before the first swap, between swaps, after the last.
     pub(crate) memory: Vec<u64>,
 }
@@ -44,7 +47,7 @@ pub(crate) fn measure(operator: &Operator, swaps: usize) -> Outcome<Measured> {
     let modules = [modules::stamp("a")?, modules::stamp("b")?];
     let generations = Generations::new(&["a", "b"]);
     let begun = Instant::now();
-    let (course, report) = during(operator.sidegate.address("inbound"), &LOAD, &generations, || {
+    let swapping = || {
         let mut course = Course::default();
         thread::sleep(WARM);
         course.memory.push(operator.memory()?);
@@ -59,17 +62,22 @@ pub(crate) fn measure(operator: &Operator, swaps: usize) -> Outcome<Measured> {
         }
         course.memory.push(operator.memory()?);
         Ok::<_, Box<dyn std::error::Error>>(course)
-    });
+    };
+    let address = operator.sidegate.address("inbound");
+    let ((course, report), hiccups) = Hiccups::during(|| during(address, &LOAD, &generations, swapping));
     let (course, seconds) = (course?, begun.elapsed().as_secs_f64());
+    let (clear, met): (Vec<_>, Vec<_>) =
+        report.latencies.iter().partition(|(at, time)| !hiccups.meet(at.checked_sub(*time).unwrap_or(*at), *at));
     let within = |windows: &[(Instant, Instant)]| {
         let times = |(from, to): &(Instant, Instant)| {
-            let inside = report.latencies.iter().filter(|(at, _)| from <= at && at < to);
+            let inside = clear.iter().filter(|(at, _)| from <= at && at < to);
             inside.map(|(_, time)| time.as_secs_f64() * 1e3).collect()
         };
         windows.iter().map(times).collect()
     };
     let (steady, swapping) = (within(&course.steady), within(&course.swapping));
-    Ok(Measured { report, swaps: course.swaps, seconds, steady, swapping, memory: course.memory })
+    let hiccups = (hiccups.count(), met.len());
+    Ok(Measured { report, swaps: course.swaps, seconds, steady, swapping, hiccups, memory: course.memory })
 }
 
 /// Goes on swapping until there were so many swaps.

@@ -56,6 +56,7 @@ fn a_bad_push_is_refused_and_what_ran_goes_on() {
         let said = json(&answer);
         assert_eq!(said["error"], error, "{said}");
         assert!(!said["reason"].as_str().unwrap().is_empty());
+        assert_eq!(plugin(&sidegate)["lastError"], said["reason"]);
         assert_eq!((serves(&sidegate).as_str(), &plugin(&sidegate)["digest"]), ("a", &before));
     }
     let request = change("PUT", "/plugins/stamp/module", &whole).with_header("x-sidegate-sha256", &"0".repeat(64));

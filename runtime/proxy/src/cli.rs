@@ -43,6 +43,15 @@ enum Command {
         #[command(flatten)]
         proxy: remote::Proxy,
     },
+    /// Pause, resume or abort the rollout of a plugin in a running proxy.
+    Rollout {
+        /// The plugin.
+        name: String,
+        #[arg(value_enum)]
+        action: remote::Action,
+        #[command(flatten)]
+        proxy: remote::Proxy,
+    },
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Compile a module to code for this binary (used by the proxy itself and by the build).
@@ -99,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Push(push) => remote::push(&push),
         Command::Plugins(proxy) => remote::plugins(&proxy),
         Command::Rollback { name, proxy } => remote::rollback(&name, &proxy),
+        Command::Rollout { name, action, proxy } => remote::rollout(&name, action, &proxy),
         Command::Schema => {
             let mut out = io::stdout().lock();
             writeln!(out, "{:#}", sidegate_config::schema()).map_err(|error| error.to_string())

@@ -26,6 +26,6 @@ pub mod update;
 
 /// Lets a worker go first that waits for this CPU. Between the steps of a preparation: else it may wait for the rest of a
 /// time slice, which is longer than most exchanges take.
-fn give_way() {
+pub fn give_way() {
     std::thread::yield_now();
 }

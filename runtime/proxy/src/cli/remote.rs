@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -40,10 +40,11 @@ pub(super) struct Push {
     /// The plugin that it is for.
     #[arg(long)]
     plugin: String,
-    /// Let the new version have growing shares of the traffic, in percent: 5,50.
+    /// Let the new version have growing shares of the traffic, in percent: 5,50. The next share comes when one was held
+    /// and has served the plugin's rollout.minRequests (default 200).
     #[arg(long)]
     rollout: Option<String>,
-    /// How long each share is held.
+    /// How long each share is held; default 60s.
     #[arg(long, requires = "rollout")]
     hold: Option<String>,
     /// Accept a signed version that is not above the highest so far.
@@ -85,6 +86,25 @@ pub(super) fn rollback(plugin: &str, proxy: &Proxy) -> Result<(), String> {
     print(ask(proxy, request(Method::POST, &format!("/plugins/{}/rollback", encode(plugin)), Vec::new())?)?)
 }
 
+/// What can be done about a rollout that runs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Action {
+    Pause,
+    Resume,
+    Abort,
+}
+
+/// Pauses, resumes or ends a rollout.
+pub(super) fn rollout(plugin: &str, action: Action, proxy: &Proxy) -> Result<(), String> {
+    let action = match action {
+        Action::Pause => "pause",
+        Action::Resume => "resume",
+        Action::Abort => "abort",
+    };
+    let path = format!("/plugins/{}/rollout?action={action}", encode(plugin));
+    print(ask(proxy, request(Method::POST, &path, Vec::new())?)?)
+}
+
 /// Prints a table of plugins.
 pub(super) fn plugins(proxy: &Proxy) -> Result<(), String> {
     let (status, text) = ask(proxy, request(Method::GET, "/plugins", Vec::new())?)?;
@@ -105,7 +125,8 @@ fn table(answer: &Value) -> String {
         };
         let digest = text("digest").chars().take(12).collect();
         let error = text("lastError").lines().next().unwrap_or_default().to_owned();
-        rows.push([text("name"), text("version"), digest, text("state"), text("since"), error]);
+        let state = [text("state"), progress(plugin)].concat();
+        rows.push([text("name"), text("version"), digest, state, text("since"), error]);
     }
     let mut widths = [0; 6];
     for row in &rows {
@@ -122,8 +143,20 @@ fn table(answer: &Value) -> String {
     out
 }
 
+/// How far a rollout is: ` 5% (1/2)`.
+fn progress(plugin: &Value) -> String {
+    let Some(rollout) = plugin.get("rollout").filter(|rollout| rollout.is_object()) else { return String::new() };
+    let number = |key: &str| rollout.get(key).and_then(Value::as_f64).unwrap_or_default();
+    let paused = if rollout.get("paused") == Some(&Value::Bool(true)) { " paused" } else { "" };
+    format!(" {}% ({}/{}){paused}", number("weight"), number("step"), number("steps"))
+}
+
 fn print((status, text): (StatusCode, String)) -> Result<(), String> {
-    if status.is_success() { write_out(&text) } else { Err(format!("{status}: {}", text.trim())) }
+    match status {
+        status if status.is_success() => write_out(&text),
+        StatusCode::UNAUTHORIZED => Err(format!("{status}: {} (--token-file or SIDEGATE_TOKEN_FILE)", text.trim())),
+        status => Err(format!("{status}: {}", text.trim())),
+    }
 }
 
 fn write_out(text: &str) -> Result<(), String> {
@@ -191,12 +224,13 @@ mod tests {
     #[test]
     fn the_table_is_aligned() {
         let answer = json!({"plugins": [
-            {"name": "router", "version": 1, "digest": "0123456789abcdef", "state": "LIVE", "since": "now", "lastError": null},
+            {"name": "router", "version": 1, "digest": "0123456789abcdef", "state": "ROLLING_OUT", "since": "now",
+             "lastError": null, "rollout": {"weight": 5, "step": 1, "steps": 2, "paused": true}},
             {"name": "a", "version": 12, "digest": "ff", "state": "REJECTED", "since": null, "lastError": "traps\nat x"},
         ]});
-        let expected = "PLUGIN  VERSION  DIGEST        STATE     SINCE  LAST ERROR\n\
-                        router  1        0123456789ab  LIVE      now    -\n\
-                        a       12       ff            REJECTED  -      traps\n";
+        let expected = "PLUGIN  VERSION  DIGEST        STATE                        SINCE  LAST ERROR\n\
+                        router  1        0123456789ab  ROLLING_OUT 5% (1/2) paused  now    -\n\
+                        a       12       ff            REJECTED                     -      traps\n";
         assert_eq!(table(&answer), expected);
     }
 }

@@ -118,7 +118,7 @@ impl Chooser<'_> {
         }
     }
 
-    /// Takes a pushed module.
+    /// Takes a pushed module. It may be one without code: [`unloadable`] says why.
     pub fn of_push(&mut self, plugin: &Plugin, push: &Push) -> Result<Choice, Refused> {
         let invalid = |error, reason| Refused::Invalid { error, reason };
         let key = key_of(plugin).map_err(|reason| invalid("no key", reason))?;
@@ -135,13 +135,7 @@ impl Chooser<'_> {
         let seen = self.seen(plugin, push.met.as_ref());
         let choice = self.admit(plugin, key.as_ref(), content, seen, push.allow_rollback);
         let choice = choice.map_err(|(reason, _)| invalid("not accepted", reason))?;
-        match &choice.module.code {
-            Ok(_) => Ok(Choice { pushed: true, ..choice }),
-            Err(reason) => {
-                let error = if push.module.starts_with(b"\0asm") { "does not load" } else { "not WebAssembly" };
-                Err(invalid(error, reason.clone()))
-            }
-        }
+        Ok(Choice { pushed: true, ..choice })
     }
 
     /// Goes back to the version before the one that runs.
@@ -270,6 +264,13 @@ impl Chooser<'_> {
             bytes: None,
         }
     }
+}
+
+/// Why a module has no code, if it has none.
+pub fn unloadable(choice: &Choice) -> Option<Refused> {
+    let reason = choice.module.code.as_ref().err()?.clone();
+    let is_wasm = choice.bytes.as_ref().is_some_and(|bytes| bytes.starts_with(b"\0asm"));
+    Some(Refused::Invalid { error: if is_wasm { "does not load" } else { "not WebAssembly" }, reason })
 }
 
 /// Whether a module that was accepted before is still what the configuration asks for.

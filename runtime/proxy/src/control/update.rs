@@ -14,7 +14,7 @@ use sidegate_config::{Config, Plugin, Problem, Problems, Severity, Source};
 
 use super::builtins;
 use super::change::{Change, Done, Push, Refused};
-use super::choose::{Choice, Choices, Chooser};
+use super::choose::{Choice, Choices, Chooser, unloadable};
 use super::difference;
 use super::give_way;
 use super::history::{History, State, Version};
@@ -282,17 +282,25 @@ impl Updater {
             Change::Rollback { met, .. } => chooser.of_history(asked, met.as_ref()),
             Change::Sources | Change::Config { .. } => chooser.of_history(asked, None),
         };
-        let choice = match choice {
-            Ok(choice) => choice,
-            Err(refused) if self.modules.are_awaited() => return Err(refused),
-            Err(refused) => {
-                self.count(&asked.name, "refused");
-                return Err(refused);
-            }
+        let name = asked.name.clone();
+        let (refused, unloadable) = match choice {
+            Ok(choice) => match unloadable(&choice).filter(|_| matches!(change, Change::Push(_))) {
+                Some(refused) => (refused, Some(choice)),
+                None => {
+                    let mut choices = self.choices.clone();
+                    choices.insert(name, choice);
+                    return Ok(choices);
+                }
+            },
+            Err(refused) => (refused, None),
         };
-        let mut choices = self.choices.clone();
-        choices.insert(asked.name.clone(), choice);
-        Ok(choices)
+        if !self.modules.are_awaited() {
+            self.count(&name, "refused");
+            if let (Some(choice), Refused::Invalid { reason, .. }) = (unloadable, &refused) {
+                self.enter(&(name, choice), State::Rejected, Some(reason));
+            }
+        }
+        Err(refused)
     }
 
     /// A change that changes nothing: no snapshot is made of it.

@@ -87,7 +87,7 @@ impl Worker {
         let Replaced { last, access_logs, came, over } = replaced;
         came.fresh.iter().for_each(|slot| slot.activate(self));
         for (slot, vm) in came.vms {
-            slot.arrived(self, Ok(vm));
+            slot.take(self, vm);
         }
         over.iter().for_each(|slot| slot.clear(self));
         drop((last, access_logs));

@@ -159,7 +159,9 @@ impl VmSlot {
     pub fn activate(self: &Rc<Self>, worker: &Rc<Worker>) {
         if let Some(vm) = self.current() {
             vm.borrow_mut().own_queues();
-            let recorded = std::mem::take(&mut vm.borrow_mut().own_host().outbox);
+            let mut recorded = std::mem::take(&mut vm.borrow_mut().own_host().outbox);
+            // A request that came before this may have asked for another period already.
+            recorded.retain(|intent| !matches!(intent, Intent::Tick { .. }) || self.tasks.borrow().tick.is_none());
             worker.carry_out(recorded);
         }
     }
@@ -249,14 +251,12 @@ impl VmSlot {
             return;
         }
         match vm {
-            Ok(vm) if self.current.borrow().is_none() => {
-                self.hooks.set(vm.hooks());
-                *self.wishes.borrow_mut() = worker.process.wishes.of(self.plugin.spec.tag);
-                *self.current.borrow_mut() = Some(Rc::new(RefCell::new(vm)));
-                self.activate(worker);
-                self.request(worker, Duration::ZERO);
+            Ok(vm) => {
+                self.take(worker, vm);
+                if self.spare.borrow().is_none() {
+                    self.request(worker, Duration::ZERO);
+                }
             }
-            Ok(vm) => self.spare.replace(Some(vm)).into_iter().for_each(|vm| worker.free(vm)),
             Err(fault) => {
                 self.report(worker, &fault);
                 let digest = &self.plugin.module.digest;
@@ -264,6 +264,17 @@ impl VmSlot {
                 self.request(worker, verdict.delay());
             }
         }
+    }
+
+    /// A VM serves from now on, or is the spare of the one that does.
+    pub fn take(self: &Rc<Self>, worker: &Rc<Worker>, vm: Vm<Guest>) {
+        if self.current.borrow().is_some() {
+            return self.spare.replace(Some(vm)).into_iter().for_each(|vm| worker.free(vm));
+        }
+        self.hooks.set(vm.hooks());
+        *self.wishes.borrow_mut() = worker.process.wishes.of(self.plugin.spec.tag);
+        *self.current.borrow_mut() = Some(Rc::new(RefCell::new(vm)));
+        self.activate(worker);
     }
 
     /// An exchange begins that may use this slot to its end.
