@@ -150,7 +150,7 @@ fn a_hundred_pushes_at_once_are_put_in_order() {
 }
 
 #[test]
-fn the_command_line_pushes_lists_and_rolls_back() {
+fn the_command_line_pushes_lists_rolls_back_and_steers_rollouts() {
     let origin = fine();
     let sidegate = stamped(&origin, "", "").start();
     let folder = sidegate.folder();
@@ -174,4 +174,16 @@ fn the_command_line_pushes_lists_and_rolls_back() {
     assert!(run(&["rollback", "stamp"]).0);
     assert_eq!(serves(&sidegate), "a");
     assert!(!run(&["rollback", "stamp"]).0, "there is nothing before");
+
+    assert!(run(&["push", "b.wasm", "--plugin", "stamp", "--rollout", "5,50", "--hold", "60s"]).0);
+    assert!(run(&["rollout", "stamp", "pause"]).0);
+    let (_, text) = run(&["plugins"]);
+    assert!(text.contains("ROLLING_OUT 5% (1/2) paused"), "{text}");
+    assert!(run(&["rollout", "stamp", "abort"]).0);
+    let (again, text) = run(&["rollout", "stamp", "resume"]);
+    assert!(!again && text.contains("409"), "{text}");
+    let wrong = ["rollback", "stamp", "--admin", &admin];
+    let output = sidegate_tests::sidegate::run(folder, &wrong);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("401") && text.contains("--token-file"), "{text}");
 }
