@@ -10,7 +10,7 @@ use sidegate_tests::traffic::beside;
 
 /// How long the witness sleeps.
 const NAP: Duration = Duration::from_millis(1);
-/// One that sleeps so much longer was stopped with the machine: with two CPUs nothing else keeps it from waking up.
+/// One that sleeps so much longer was stopped with the machine: it is longer than three time slices of others.
 const LATE: Duration = Duration::from_millis(5);
 
 /// When it stood still, in order.

@@ -24,13 +24,26 @@ pub(crate) struct Measured {
     pub(crate) report: Report,
     pub(crate) swaps: usize,
     pub(crate) seconds: f64,
-    /// Milliseconds of each request, by window.
-    pub(crate) steady: Vec<Vec<f64>>,
-    pub(crate) swapping: Vec<Vec<f64>>,
-    /// How often the machine stood still, and the requests that met this: their times are left out.
-    pub(crate) hiccups: (usize, usize),
+    pub(crate) steady: Vec<Window>,
+    pub(crate) swapping: Vec<Window>,
+    /// How often the machine stood still.
+    pub(crate) hiccups: usize,
     /// Resident memory in KiB: before the first swap, between swaps, after the last.
     pub(crate) memory: Vec<u64>,
+}
+
+/// Milliseconds of each request.
+#[derive(Default)]
+pub(crate) struct Window {
+    pub(crate) times: Vec<f64>,
+    /// Those of requests that met a moment when the machine stood still.
+    pub(crate) stopped: Vec<f64>,
+}
+
+impl Window {
+    pub(crate) fn all(&self) -> Vec<f64> {
+        [&self.times[..], &self.stopped].concat()
+    }
 }
 
 /// What happened in one go: the windows as times, and the memory.
@@ -55,7 +68,7 @@ pub(crate) fn measure(operator: &Operator, swaps: usize) -> Outcome<Measured> {
             let until = swaps * window / WINDOWS;
             // As long as the swaps are going to take: a machine's own hiccups shall meet both.
             let begun = Instant::now();
-            thread::sleep(EVERY * u32::try_from(until - course.swaps)?);
+            thread::sleep(EVERY * u32::try_from(until - course.swaps)?.max(1));
             course.steady.push((begun, Instant::now()));
             swap(operator, &generations, &modules, &mut course, until)?;
             println!("window {window} of {WINDOWS}");
@@ -66,17 +79,17 @@ pub(crate) fn measure(operator: &Operator, swaps: usize) -> Outcome<Measured> {
     let address = operator.sidegate.address("inbound");
     let ((course, report), hiccups) = Hiccups::during(|| during(address, &LOAD, &generations, swapping));
     let (course, seconds) = (course?, begun.elapsed().as_secs_f64());
-    let (clear, met): (Vec<_>, Vec<_>) =
-        report.latencies.iter().partition(|(at, time)| !hiccups.meet(at.checked_sub(*time).unwrap_or(*at), *at));
-    let within = |windows: &[(Instant, Instant)]| {
-        let times = |(from, to): &(Instant, Instant)| {
-            let inside = clear.iter().filter(|(at, _)| from <= at && at < to);
-            inside.map(|(_, time)| time.as_secs_f64() * 1e3).collect()
-        };
-        windows.iter().map(times).collect()
+    let window = |(from, to): &(Instant, Instant)| {
+        let mut window = Window::default();
+        for (at, time) in report.latencies.iter().filter(|(at, _)| from <= at && at < to) {
+            let stopped = hiccups.meet(at.checked_sub(*time).unwrap_or(*at), *at);
+            let times = if stopped { &mut window.stopped } else { &mut window.times };
+            times.push(time.as_secs_f64() * 1e3);
+        }
+        window
     };
-    let (steady, swapping) = (within(&course.steady), within(&course.swapping));
-    let hiccups = (hiccups.count(), met.len());
+    let (steady, swapping) = (course.steady.iter().map(window).collect(), course.swapping.iter().map(window).collect());
+    let hiccups = hiccups.count();
     Ok(Measured { report, swaps: course.swaps, seconds, steady, swapping, hiccups, memory: course.memory })
 }
 

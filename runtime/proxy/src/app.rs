@@ -37,7 +37,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// How long before `drain.timeout` what is still under way is cut, so that filters can be told of the end; at most a
 /// tenth of it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How much lower than the workers' the priority of all other threads is: requests come first.
+/// How much lower than the workers' the priority is of threads that prepare, and of the administration interface:
+/// requests come first.
 const NICENESS: i32 = 5;
 
 /// Loads a configuration, and everything it names, without starting anything.
@@ -166,7 +167,8 @@ pub async fn run(options: RunOptions, log_level: SetLogLevel) -> Result<(), Stri
         threads.push(thread::spawn(start).map_err(|error| format!("cannot start a worker: {error}"))?);
     }
     drop(orders);
-    // The threads that are started from here on prepare updates, as this one takes them in.
+    // This thread takes updates in, and those that are started from here on prepare them. What requests wait for, or
+    // their deadlines need, has been started before.
     stand_back();
     modules.compile_beside(desk.clone()).map_err(|error| format!("cannot start a thread that compiles: {error}"))?;
     let (maker_process, maker_mailboxes) = (process.clone(), mailboxes.clone());

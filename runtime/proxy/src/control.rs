@@ -25,7 +25,8 @@ pub mod store;
 pub mod update;
 
 /// Lets a worker go first that waits for this CPU. Between the steps of a preparation: else it may wait for the rest of a
-/// time slice, which is longer than most exchanges take.
-pub fn give_way() {
+/// time slice, which is longer than most exchanges take. Not in a loop without bound: where nobody sleeps, the scheduler
+/// of Linux takes milliseconds to come back.
+fn give_way() {
     std::thread::yield_now();
 }

@@ -8,8 +8,6 @@ use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::control::give_way;
-
 /// The longest that a whole body may take.
 const WHOLE: Duration = Duration::from_secs(30);
 /// The longest pause between two pieces of it.
@@ -36,7 +34,6 @@ pub(super) async fn read(request: Request<Incoming>, max: usize) -> Result<Vec<u
                 return Err(too_large());
             }
             bytes.extend_from_slice(&piece);
-            give_way();
         }
         Ok(bytes)
     };

@@ -78,12 +78,12 @@ pub(super) fn push(push: &Push) -> Result<(), String> {
             request.headers_mut().insert(name, value.map_err(|_| "the signature file has other bytes than base64")?);
         }
     }
-    print(ask(&push.proxy, request)?)
+    change(&push.proxy, request)
 }
 
 /// Goes back to the version before.
 pub(super) fn rollback(plugin: &str, proxy: &Proxy) -> Result<(), String> {
-    print(ask(proxy, request(Method::POST, &format!("/plugins/{}/rollback", encode(plugin)), Vec::new())?)?)
+    change(proxy, request(Method::POST, &format!("/plugins/{}/rollback", encode(plugin)), Vec::new())?)
 }
 
 /// What can be done about a rollout that runs.
@@ -102,7 +102,7 @@ pub(super) fn rollout(plugin: &str, action: Action, proxy: &Proxy) -> Result<(),
         Action::Abort => "abort",
     };
     let path = format!("/plugins/{}/rollout?action={action}", encode(plugin));
-    print(ask(proxy, request(Method::POST, &path, Vec::new())?)?)
+    change(proxy, request(Method::POST, &path, Vec::new())?)
 }
 
 /// Prints a table of plugins.
@@ -151,12 +151,15 @@ fn progress(plugin: &Value) -> String {
     format!(" {}% ({}/{}){paused}", number("weight"), number("step"), number("steps"))
 }
 
-fn print((status, text): (StatusCode, String)) -> Result<(), String> {
-    match status {
-        status if status.is_success() => write_out(&text),
-        StatusCode::UNAUTHORIZED => Err(format!("{status}: {} (--token-file or SIDEGATE_TOKEN_FILE)", text.trim())),
-        status => Err(format!("{status}: {}", text.trim())),
+/// Asks for a change and prints the answer.
+fn change(proxy: &Proxy, request: Request<Full<Bytes>>) -> Result<(), String> {
+    let (status, text) = ask(proxy, request)?;
+    if status.is_success() {
+        return write_out(&text);
     }
+    let without_token = status == StatusCode::UNAUTHORIZED && proxy.token_file.is_none();
+    let hint = if without_token { " (give one: --token-file, or SIDEGATE_TOKEN_FILE)" } else { "" };
+    Err(format!("{status}: {}{hint}", text.trim()))
 }
 
 fn write_out(text: &str) -> Result<(), String> {

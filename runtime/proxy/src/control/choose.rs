@@ -269,7 +269,7 @@ impl Chooser<'_> {
 /// Why a module has no code, if it has none.
 pub fn unloadable(choice: &Choice) -> Option<Refused> {
     let reason = choice.module.code.as_ref().err()?.clone();
-    let is_wasm = choice.bytes.as_ref().is_some_and(|bytes| bytes.starts_with(b"\0asm"));
+    let is_wasm = choice.bytes.as_ref().is_none_or(|bytes| bytes.starts_with(b"\0asm"));
     Some(Refused::Invalid { error: if is_wasm { "does not load" } else { "not WebAssembly" }, reason })
 }
 

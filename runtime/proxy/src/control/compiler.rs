@@ -17,8 +17,8 @@ const TIME: Duration = Duration::from_secs(60);
 /// CPU seconds, and bytes of address space, that the child may use.
 const CPU_SECONDS: u64 = 60;
 const ADDRESS_SPACE: u64 = 8 << 30;
-/// How much lower than the proxy's the child's priority is.
-const NICENESS: i32 = 10;
+/// How much lower than control's the child's priority is.
+const NICENESS: i32 = 5;
 
 /// Compiles a module in a child process.
 pub fn compile(policy: Policy, wasm: &[u8]) -> Result<Vec<u8>, String> {

@@ -110,7 +110,8 @@ impl History {
             reason: reason.map(str::to_owned),
         });
         while plugin.records.len() > RECORDS {
-            let oldest = plugin.records.iter().position(|record| record.state != State::Live).unwrap_or_default();
+            let serves = |record: &Record| matches!(record.state, State::Live | State::RollingOut);
+            let oldest = plugin.records.iter().position(|record| !serves(record)).unwrap_or_default();
             plugin.records.remove(oldest);
         }
         if self.plugins.len() > PLUGINS {

@@ -220,7 +220,6 @@ pub fn serve_orders(
             Order::Make(order) => order,
             Order::Free(vm) => {
                 drop(vm);
-                give_way();
                 continue;
             }
         };

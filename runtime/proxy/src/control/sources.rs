@@ -30,8 +30,10 @@ pub use urls::Asked;
 const QUIET: Duration = Duration::from_millis(150);
 /// How long one that is no module may be still being written.
 const WRITING: Duration = Duration::from_secs(1);
-/// Bytes that are hashed at a stretch: some 30 microseconds.
-const PIECE: usize = 32 << 10;
+/// Bytes that are hashed at a stretch: some 200 microseconds. On a busy CPU each pause between two costs milliseconds.
+const PIECE: usize = 256 << 10;
+/// How long ago a file must have changed for its facts to stand for its bytes: some file systems count in seconds.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Files whose digest is remembered; beyond, all are read anew.
 const REMEMBERED: usize = 1024;
 
@@ -107,7 +109,7 @@ impl Sources {
                 })
             }
             PluginUrl::File(path) => {
-                let facts = quiet(path, SystemTime::now());
+                let facts = settled(path, SystemTime::now());
                 let bytes =
                     read(path, limits::MODULE_BYTES as u64).map_err(|error| format!("{}: {error}", path.display()))?;
                 let signed = plugin.signature.is_some().then(|| read_signature(path)).flatten();
@@ -127,7 +129,7 @@ impl Sources {
     /// The digest of what the source of a plugin has now. A file that is as it was when it was read is not read again.
     pub fn digest(&self, plugin: &Plugin) -> Option<String> {
         if let PluginUrl::File(path) = &plugin.url
-            && let Some(facts) = quiet(path, SystemTime::now())
+            && let Some(facts) = settled(path, SystemTime::now())
             && let Some((known, digest)) = self.read.borrow().get(path)
             && facts == *known
         {
@@ -147,11 +149,11 @@ impl Sources {
 
 /// What a file is like, if it was left alone for a while: of two changes at the same time the clock of the file system
 /// may show one.
-fn quiet(path: &Path, now: SystemTime) -> Option<Facts> {
+fn settled(path: &Path, now: SystemTime) -> Option<Facts> {
     let facts = std::fs::metadata(path).ok()?;
     let changed = Duration::new(facts.ctime().try_into().ok()?, facts.ctime_nsec().try_into().ok()?);
     let age = now.duration_since(SystemTime::UNIX_EPOCH + changed).ok()?;
-    (age > QUIET).then(|| Facts::of(&facts))
+    (age > SETTLED).then(|| Facts::of(&facts))
 }
 
 /// Whether somebody is writing a module file of these plugins: it was changed a moment ago, or lately and is no module.
@@ -212,11 +214,11 @@ mod tests {
         let path = folder.path().join("a.wasm");
         std::fs::write(&path, "one").unwrap();
         let now = SystemTime::now();
-        assert_eq!(quiet(&path, now), None);
-        let one = quiet(&path, now + WRITING).unwrap();
+        assert_eq!(settled(&path, now), None);
+        let one = settled(&path, now + 2 * SETTLED).unwrap();
         std::fs::write(folder.path().join("b.wasm"), "two").unwrap();
         std::fs::rename(folder.path().join("b.wasm"), &path).unwrap();
-        assert_ne!(quiet(&path, now + WRITING), Some(one));
-        assert_eq!(quiet(&folder.path().join("c.wasm"), now), None);
+        assert_ne!(settled(&path, now + 2 * SETTLED), Some(one));
+        assert_eq!(settled(&folder.path().join("c.wasm"), now), None);
     }
 }

@@ -283,22 +283,25 @@ impl Updater {
             Change::Sources | Change::Config { .. } => chooser.of_history(asked, None),
         };
         let name = asked.name.clone();
-        let (refused, unloadable) = match choice {
+        let awaited = self.modules.are_awaited();
+        let refused = match choice {
             Ok(choice) => match unloadable(&choice).filter(|_| matches!(change, Change::Push(_))) {
-                Some(refused) => (refused, Some(choice)),
+                Some(refused) if awaited => refused,
+                Some(refused) => {
+                    let reason = choice.module.code.as_ref().err().cloned();
+                    self.enter(&(name.clone(), choice), State::Rejected, reason.as_deref());
+                    refused
+                }
                 None => {
                     let mut choices = self.choices.clone();
                     choices.insert(name, choice);
                     return Ok(choices);
                 }
             },
-            Err(refused) => (refused, None),
+            Err(refused) => refused,
         };
-        if !self.modules.are_awaited() {
+        if !awaited {
             self.count(&name, "refused");
-            if let (Some(choice), Refused::Invalid { reason, .. }) = (unloadable, &refused) {
-                self.enter(&(name, choice), State::Rejected, Some(reason));
-            }
         }
         Err(refused)
     }

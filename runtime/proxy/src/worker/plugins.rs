@@ -77,6 +77,8 @@ impl Drop for Serving {
 #[derive(Default)]
 struct Tasks {
     tick: Option<AbortHandle>,
+    /// The VM that serves has asked for ticks, or for none.
+    tick_asked: bool,
     timers: JoinSet<()>,
     /// gRPC calls of the VM that serves, by id.
     grpc: HashMap<u32, callouts::Open>,
@@ -161,7 +163,7 @@ impl VmSlot {
             vm.borrow_mut().own_queues();
             let mut recorded = std::mem::take(&mut vm.borrow_mut().own_host().outbox);
             // A request that came before this may have asked for another period already.
-            recorded.retain(|intent| !matches!(intent, Intent::Tick { .. }) || self.tasks.borrow().tick.is_none());
+            recorded.retain(|intent| !matches!(intent, Intent::Tick { .. }) || !self.tasks.borrow().tick_asked);
             worker.carry_out(recorded);
         }
     }
@@ -342,6 +344,7 @@ impl VmSlot {
         if let Some(tick) = tasks.tick.take() {
             tick.abort();
         }
+        tasks.tick_asked = false;
         // Dropping ends them.
         tasks.timers = JoinSet::new();
         tasks.grpc.clear();

@@ -56,6 +56,7 @@ impl VmSlot {
 
     pub(super) fn set_tick(self: &Rc<Self>, worker: &Rc<Worker>, period: Option<Duration>) {
         let mut tasks = self.tasks.borrow_mut();
+        tasks.tick_asked = true;
         if let Some(tick) = tasks.tick.take() {
             tick.abort();
         }
