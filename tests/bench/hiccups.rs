@@ -14,7 +14,6 @@ const NAP: Duration = Duration::from_millis(1);
 const LATE: Duration = Duration::from_millis(5);
 
 /// When it stood still, in order.
-#[derive(Default)]
 pub(crate) struct Hiccups(Vec<(Instant, Instant)>);
 
 impl Hiccups {

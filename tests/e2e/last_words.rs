@@ -157,4 +157,5 @@ fn an_exchange_that_does_not_end_is_cut_before_its_root_is_told() {
     let mut held = Held::draining("{minimum: 0s, timeout: 3s}");
     assert!(held.sidegate.exit().success());
     held.exchange_ended_before_root();
+    held.gate.open();
 }

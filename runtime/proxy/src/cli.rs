@@ -14,6 +14,7 @@ use sidegate_wasm_host::Policy;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::server::SetLogLevel;
+use crate::control::rollout::Action;
 use crate::{app, control};
 
 #[derive(Parser)]
@@ -48,7 +49,7 @@ enum Command {
         /// The plugin.
         name: String,
         #[arg(value_enum)]
-        action: remote::Action,
+        action: Action,
         #[command(flatten)]
         proxy: remote::Proxy,
     },

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
+use clap::ValueEnum;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -199,14 +200,9 @@ fn shares(query: &HashMap<String, String>) -> Result<Option<Shares>, Refused> {
 }
 
 async fn rollout(admin: &Admin, plugin: String, action: Option<&str>) -> (Answer, String) {
-    let action = match action {
-        Some("pause") => Action::Pause,
-        Some("resume") => Action::Resume,
-        Some("abort") => Action::Abort,
-        _ => {
-            let reason = "?action= is one of pause, resume, abort".to_owned();
-            return refusal(&Refused::Invalid { error: "rollout", reason });
-        }
+    let Some(action) = action.and_then(|action| Action::from_str(action, false).ok()) else {
+        let reason = "?action= is one of pause, resume, abort".to_owned();
+        return refusal(&Refused::Invalid { error: "rollout", reason });
     };
     let place = match ready(admin).and_then(|()| admin.desk.reserve(Some(&plugin))) {
         Ok(place) => place,

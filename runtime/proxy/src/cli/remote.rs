@@ -15,6 +15,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::control::rollout::Action;
+
 /// How long an answer may take: a large module compiles for seconds on a busy machine.
 const TIME: Duration = Duration::from_secs(120);
 /// Bytes of an answer that are read.
@@ -86,21 +88,10 @@ pub(super) fn rollback(plugin: &str, proxy: &Proxy) -> Result<(), String> {
     change(proxy, request(Method::POST, &format!("/plugins/{}/rollback", encode(plugin)), Vec::new())?)
 }
 
-/// What can be done about a rollout that runs.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(super) enum Action {
-    Pause,
-    Resume,
-    Abort,
-}
-
 /// Pauses, resumes or ends a rollout.
 pub(super) fn rollout(plugin: &str, action: Action, proxy: &Proxy) -> Result<(), String> {
-    let action = match action {
-        Action::Pause => "pause",
-        Action::Resume => "resume",
-        Action::Abort => "abort",
-    };
+    let action = action.to_possible_value();
+    let action = action.as_ref().map_or("", |action| action.get_name());
     let path = format!("/plugins/{}/rollout?action={action}", encode(plugin));
     change(proxy, request(Method::POST, &path, Vec::new())?)
 }

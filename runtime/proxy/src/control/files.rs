@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
-use std::fs::Metadata;
 use std::hash::{Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +15,8 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 const POLL: Duration = Duration::from_secs(2);
 /// How long files must stay as they are before they are believed: a writer may be half way.
 const SETTLE: Duration = Duration::from_millis(50);
+/// How long ago a file must have changed for its facts to stand for its bytes: some file systems count in seconds.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// What tells one state of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,14 +30,26 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn of(facts: &Metadata) -> Self {
-        Self {
+    /// What a file is like; none when it cannot be looked at.
+    pub fn of(path: &Path) -> Option<Self> {
+        let facts = std::fs::metadata(path).ok()?;
+        Some(Self {
             device: facts.dev(),
             inode: facts.ino(),
             length: facts.len(),
             written: (facts.mtime(), facts.mtime_nsec()),
             changed: (facts.ctime(), facts.ctime_nsec()),
-        }
+        })
+    }
+
+    /// The same of a file that was left alone for a while: of two changes at the same time the clock of the file system
+    /// may show one.
+    pub fn settled(path: &Path, now: SystemTime) -> Option<Self> {
+        let facts = Self::of(path)?;
+        let (seconds, nanoseconds) = facts.changed;
+        let changed = Duration::new(seconds.try_into().ok()?, nanoseconds.try_into().ok()?);
+        let age = now.duration_since(SystemTime::UNIX_EPOCH + changed).ok()?;
+        (age > SETTLED).then_some(facts)
     }
 }
 
@@ -169,7 +182,7 @@ fn stamp(files: &[PathBuf]) -> u64 {
             names.sort();
             names.hash(&mut hasher);
         }
-        seen.insert(file, std::fs::metadata(file).ok().map(|facts| Facts::of(&facts)));
+        seen.insert(file, Facts::of(file));
     }
     let mut seen: Vec<_> = seen.into_iter().collect();
     seen.sort();
@@ -222,5 +235,19 @@ mod tests {
             }
             watch.follow(&files);
         }
+    }
+
+    #[test]
+    fn facts_stand_for_bytes_once_a_file_was_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wasm");
+        fs::write(&path, "one").unwrap();
+        let now = SystemTime::now();
+        assert_eq!(Facts::settled(&path, now), None);
+        let one = Facts::settled(&path, now + 2 * SETTLED).unwrap();
+        fs::write(folder.path().join("b.wasm"), "two").unwrap();
+        fs::rename(folder.path().join("b.wasm"), &path).unwrap();
+        assert_ne!(Facts::settled(&path, now + 2 * SETTLED), Some(one));
+        assert_eq!(Facts::settled(&folder.path().join("c.wasm"), now), None);
     }
 }

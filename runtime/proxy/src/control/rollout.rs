@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use http::HeaderName;
 use sidegate_config as config;
 
@@ -119,8 +120,8 @@ pub enum Due {
     Abort(String),
 }
 
-/// What an operator may ask of a rollout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an operator may ask of a rollout, on the command line and over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Action {
     /// No further step, until resumed. The judge goes on watching.
     Pause,

@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -32,8 +31,6 @@ const QUIET: Duration = Duration::from_millis(150);
 const WRITING: Duration = Duration::from_secs(1);
 /// Bytes that are hashed at a stretch: some 200 microseconds. On a busy CPU each pause between two costs milliseconds.
 const PIECE: usize = 256 << 10;
-/// How long ago a file must have changed for its facts to stand for its bytes: some file systems count in seconds.
-const SETTLED: Duration = Duration::from_secs(2);
 /// Files whose digest is remembered; beyond, all are read anew.
 const REMEMBERED: usize = 1024;
 
@@ -109,7 +106,7 @@ impl Sources {
                 })
             }
             PluginUrl::File(path) => {
-                let facts = settled(path, SystemTime::now());
+                let facts = Facts::settled(path, SystemTime::now());
                 let bytes =
                     read(path, limits::MODULE_BYTES as u64).map_err(|error| format!("{}: {error}", path.display()))?;
                 let signed = plugin.signature.is_some().then(|| read_signature(path)).flatten();
@@ -129,7 +126,7 @@ impl Sources {
     /// The digest of what the source of a plugin has now. A file that is as it was when it was read is not read again.
     pub fn digest(&self, plugin: &Plugin) -> Option<String> {
         if let PluginUrl::File(path) = &plugin.url
-            && let Some(facts) = settled(path, SystemTime::now())
+            && let Some(facts) = Facts::settled(path, SystemTime::now())
             && let Some((known, digest)) = self.read.borrow().get(path)
             && facts == *known
         {
@@ -145,15 +142,6 @@ impl Sources {
         }
         read.insert(path.to_owned(), (facts, digest.to_owned()));
     }
-}
-
-/// What a file is like, if it was left alone for a while: of two changes at the same time the clock of the file system
-/// may show one.
-fn settled(path: &Path, now: SystemTime) -> Option<Facts> {
-    let facts = std::fs::metadata(path).ok()?;
-    let changed = Duration::new(facts.ctime().try_into().ok()?, facts.ctime_nsec().try_into().ok()?);
-    let age = now.duration_since(SystemTime::UNIX_EPOCH + changed).ok()?;
-    (age > SETTLED).then(|| Facts::of(&facts))
 }
 
 /// Whether somebody is writing a module file of these plugins: it was changed a moment ago, or lately and is no module.
@@ -202,23 +190,4 @@ fn read(path: &Path, max: u64) -> std::io::Result<Vec<u8>> {
     // One byte more than allowed shows that there is more.
     File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_file_is_like_is_believed_once_it_was_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.wasm");
-        std::fs::write(&path, "one").unwrap();
-        let now = SystemTime::now();
-        assert_eq!(settled(&path, now), None);
-        let one = settled(&path, now + 2 * SETTLED).unwrap();
-        std::fs::write(folder.path().join("b.wasm"), "two").unwrap();
-        std::fs::rename(folder.path().join("b.wasm"), &path).unwrap();
-        assert_ne!(settled(&path, now + 2 * SETTLED), Some(one));
-        assert_eq!(settled(&folder.path().join("c.wasm"), now), None);
-    }
 }
